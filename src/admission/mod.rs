@@ -1,0 +1,6 @@
+//! Admission: the waiting room. Who joined, in which place, who is called, who holds a pass.
+//!
+//! [`room`] is the pure state machine and the executable specification, [`port`] what the rest of the system may ask of
+//! it, [`ticker`] acts on time. A place belongs to the shopper, not to a socket: nothing here knows sockets.
+
+pub mod port;

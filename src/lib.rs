@@ -1,0 +1,11 @@
+//! PanicBuying: a real-time queueing gateway for flash sales.
+//!
+//! `docs/architecture.md` is the map. Each module is one stage of the way through, or one layer of the shop around it.
+
+pub mod admission;
+pub mod clock;
+pub mod domain;
+pub mod random;
+pub mod reservation;
+pub mod results;
+pub mod store;

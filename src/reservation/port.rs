@@ -1,0 +1,180 @@
+//! What the system asks of a reservation engine, and the words of its answers.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    ItemId, OrderId, OrderStatus, PoolId, Price, Reason, RequestId, Timestamp, UserId, Verdict,
+};
+
+/// Units deducted from a pool for an order that is not settled yet, with everything needed to log it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    pub order_id: OrderId,
+    pub request_id: RequestId,
+    pub user_id: UserId,
+    pub pool: PoolId,
+    pub item_id: ItemId,
+    pub quantity: u32,
+    /// Of one unit.
+    #[serde(rename = "price_minor")]
+    pub price: Price,
+    pub payment_window_ms: u64,
+    pub reserved_at: Timestamp,
+}
+
+/// The answer to one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// The units are held. The caller must log the reservation before it tells the shopper.
+    Held(Reservation),
+    /// The same shopper and `request_id` were seen before. `Some` while the order is not settled: its log entry
+    /// may be missing, so the caller logs it again before it tells the shopper.
+    Repeated { order_id: OrderId, pending: Option<Reservation> },
+    /// Nothing was taken.
+    Refused(Reason),
+}
+
+/// A reservation that has just been settled, for the first and only time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub reservation: Reservation,
+    pub verdict: Verdict,
+}
+
+/// How a posted order ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// The units are the shopper's for good.
+    Paid,
+    /// The units return to the pool.
+    Cancelled,
+    /// The units return to the pool.
+    Expired,
+}
+
+impl Closing {
+    /// The status the order has from now on.
+    pub fn status(self) -> OrderStatus {
+        match self {
+            Self::Paid => OrderStatus::Paid,
+            Self::Cancelled => OrderStatus::Cancelled,
+            Self::Expired => OrderStatus::Expired,
+        }
+    }
+}
+
+/// A pool's units, at one instant. Always `initial = available + pending + sold`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub initial: u32,
+    pub available: u32,
+    pub pending: u32,
+    pub sold: u32,
+    /// Units promised to shoppers who hold a live pass, one each.
+    pub holds: u32,
+    /// Grows with every change of the pool.
+    pub version: u64,
+}
+
+/// When a pool takes orders. An item's own pool is always open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub paused: bool,
+    pub ended: bool,
+}
+
+/// A pool as the database and the drained log have it, to build its ledger from.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub initial: u32,
+    pub sold: u32,
+    /// Units one shopper may hold in live orders; `None` for an item's own pool.
+    pub per_user_limit: Option<u32>,
+    pub gate: Option<Gate>,
+    /// The orders the ledger must still know, oldest first.
+    pub orders: Vec<OpeningOrder>,
+}
+
+/// One order in an [`Opening`].
+#[derive(Clone, Debug)]
+pub struct OpeningOrder {
+    pub order_id: OrderId,
+    pub request_id: RequestId,
+    pub user_id: UserId,
+    pub quantity: u32,
+    pub status: OrderStatus,
+    pub reason: Option<Reason>,
+    pub created_at: Timestamp,
+}
+
+/// The pool has fewer units available than were to be withdrawn; nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only {available} units are available")]
+pub struct Insufficient {
+    pub available: u32,
+}
+
+/// The engine does not answer, or does not know the pool (yet).
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the pool {0} is not ready")]
+    NotReady(PoolId),
+    #[error("the engine does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// A withdrawal failed and took nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum WithdrawError {
+    #[error(transparent)]
+    Insufficient(#[from] Insufficient),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The stock of every pool, in memory that answers at once. Every call is atomic per pool.
+#[async_trait]
+pub trait Reservations: Send + Sync {
+    /// Builds the pool's ledger anew. Replaces what was there.
+    async fn open(&self, pool: PoolId, opening: Opening) -> Result<(), EngineError>;
+
+    /// Changes when the pool takes orders.
+    async fn set_gate(&self, pool: PoolId, gate: Gate) -> Result<(), EngineError>;
+
+    /// Checks and deducts, in the contract's order of reasons. A promo's order uses up the shopper's pass.
+    async fn reserve(&self, order: Reservation) -> Result<Reserved, EngineError>;
+
+    /// Notes that the reservations are in the order log.
+    async fn logged(&self, pool: PoolId, orders: &[OrderId]) -> Result<(), EngineError>;
+
+    /// Applies the writer's verdicts; returns those that were not applied before.
+    async fn settle(
+        &self,
+        pool: PoolId,
+        verdicts: &[(OrderId, Verdict)],
+    ) -> Result<Vec<Settled>, EngineError>;
+
+    /// Closes a posted order, giving its units back unless it was paid. `false`: it was closed before.
+    async fn close(&self, pool: PoolId, order: OrderId, how: Closing) -> Result<bool, EngineError>;
+
+    /// Adds fresh units to the pool.
+    async fn deposit(&self, pool: PoolId, units: u32) -> Result<(), EngineError>;
+
+    /// Takes units that nobody holds out of the pool.
+    async fn withdraw(&self, pool: PoolId, units: u32) -> Result<(), WithdrawError>;
+
+    /// The pool's units right now.
+    async fn snapshot(&self, pool: PoolId) -> Result<Snapshot, EngineError>;
+
+    /// A reservation that is not settled yet, by its order.
+    async fn pending(&self, order: OrderId) -> Result<Option<Reservation>, EngineError>;
+
+    /// Every reservation of this shopper that is not settled yet, oldest first.
+    async fn pending_of(&self, user: UserId) -> Result<Vec<Reservation>, EngineError>;
+
+    /// At most `limit` reservations made before `before` that are not known to be in the log, for the relay.
+    async fn unlogged(&self, before: Timestamp, limit: usize) -> Result<Vec<Reservation>, EngineError>;
+}
