@@ -8,4 +8,5 @@ pub mod domain;
 pub mod random;
 pub mod reservation;
 pub mod results;
+pub mod service;
 pub mod store;
