@@ -10,4 +10,5 @@ pub mod order_writer;
 pub mod random;
 pub mod reservation;
 pub mod results;
+pub mod service;
 pub mod store;
