@@ -1,0 +1,224 @@
+// The waiting room: one panel for each phase of a place. What it shows is what the server said last.
+
+import { h } from "../dom.js";
+import { clock, money, number, plural, roughly, spoken } from "../format.js";
+import { href } from "../routes.js";
+import { msUntil, odds, ordersOfPromo, requestFor, standing } from "../select.js";
+import { isPassing, reasonText } from "../words.js";
+import { button, countdown, link, meter, stockMeter, twice } from "./parts.js";
+import { payPanel, paidPanel, pendingPanel } from "./settle.js";
+
+export function room(state, act, promo) {
+  const place = state.places[promo.id] ?? { promo_id: promo.id, phase: "none" };
+  const panel = PANELS[place.phase] ?? outside;
+  return h("div", { class: `panel phase-${place.phase}`, key: place.phase, "data-phase": place.phase },
+    panel(state, act, promo, place));
+}
+
+const PANELS = {
+  none: outside,
+  lobby,
+  queued,
+  admitted,
+  pending: pendingPanel,
+  confirmed,
+  rejected,
+};
+
+const title = (text) => h("h2", { tabindex: "-1", "data-focus": true, key: "title" }, text);
+
+function stockLine(promo) {
+  return h("div", { class: "stock-line", key: "stock" },
+    stockMeter(promo.available, promo.stock),
+    h("p", { class: "small-print" },
+      h("span", null, h("strong", null, number(promo.available)), ` of ${plural(promo.stock, "unit")} left`)));
+}
+
+// --- not in yet, or not any more ---
+
+function outside(state, act, promo, place) {
+  const past = aftermath(state, promo, place);
+  if (promo.status === "ended") return over(state, promo, past);
+  const opened = promo.status !== "scheduled";
+  const bought = ordersOfPromo(state, promo.id).find((order) => order.status === "paid");
+  return [
+    past ?? title(opened ? (promo.status === "paused" ? "The sale is paused" : "The sale is open") : "Opens in"),
+    !opened && !past && countdown(msUntil(state, promo.starts_at), "big count"),
+    bought && h("p", { key: "bought" }, "You already bought this. ", link("See your order", "#/orders")),
+    crowd(state, promo),
+    opened && stockLine(promo),
+    joinButton(state, act, promo, place, Boolean(past)),
+    h("p", { class: "muted", key: "note" }, opened
+      ? "You join behind everybody who is already waiting. Your place is kept if you reload, switch devices or lose the connection."
+      : "Everybody in the lobby at opening is drawn in random order. There is no need to be early or fast."),
+  ];
+}
+
+function joinButton(state, act, promo, place, again) {
+  if (!state.session) return link("Log in to join", "#/login", "button primary big-button");
+  const label = place.lost ? "Getting your place back…" : place.joining ? "Joining…" : again ? "Join again" : promo.status === "scheduled" ? "Join the lobby" : "Join the queue";
+  return button(label, { kind: "primary big-button", key: "join", busy: place.joining, onclick: () => act.join(promo.id) });
+}
+
+function crowd(state, promo) {
+  const queue = state.queues[promo.id];
+  if (!queue) return null;
+  const scheduled = promo.status === "scheduled";
+  const n = scheduled ? queue.lobby : queue.waiting;
+  const where = scheduled ? "in the lobby" : "in the queue";
+  return h("p", { class: "crowd", key: "crowd" }, n === 0 ? `Nobody is ${where} yet.` : `${plural(n, "person", "people")} ${where}.`);
+}
+
+/** What happened to the last turn; `null` when there was none. */
+function aftermath(state, promo, place) {
+  const story = STORIES[place.status] ?? STORIES[place.reason];
+  if (!story || place.joining) return null;
+  return [title(story.title), h("p", { key: "story" }, story.text)];
+}
+
+const STORIES = {
+  expired: { title: "Your order has lapsed", text: "It was not paid in time, so the unit went back to the sale. Nothing was charged." },
+  cancelled: { title: "Your order is cancelled", text: "The unit went back to the sale. Nothing was charged." },
+  pass_expired: { title: "Your turn has passed", text: "The time to buy ran out unused. Nothing was charged, and you may join again at the end of the queue." },
+};
+
+function over(state, promo, past) {
+  const item = state.items.byId[promo.item_id];
+  return [
+    past ?? title("This sale has ended"),
+    h("p", { key: "over" }, past ? "The sale has ended." : "Thank you for waiting with us."),
+    item?.available > 0 && h("p", { key: "list" }, link(`Buy at list price, ${money(item.price_minor, item.currency)}`, href({ name: "item", id: item.id }), "button primary")),
+    h("div", { class: "row", key: "links" },
+      promo.seed && link("Check the draw", href({ name: "draw", id: promo.id }), "button plain"),
+      link("Other sales", "#/", "button plain")),
+  ];
+}
+
+// --- waiting ---
+
+function lobby(state, act, promo) {
+  const others = Math.max(0, (state.queues[promo.id]?.lobby ?? 1) - 1);
+  const left = msUntil(state, promo.starts_at);
+  return [
+    title("You're in the lobby"),
+    h("p", { class: "label", key: "label" }, left > 0 ? "Opens in" : "Drawing the order…"),
+    countdown(left, "big count"),
+    h("p", { class: "crowd", key: "crowd" }, others === 0 ? "Nobody else waits yet." : `${plural(others, "other person waits", "other people wait")} with you for ${plural(promo.stock, "unit")}.`),
+    h("p", { class: "muted", key: "note" }, "At opening everybody here is drawn in random order. You may close this page until then; your place in the draw stays for a while without you, and is back as soon as you are."),
+    leaveButton(state, act, promo, "Leave the lobby"),
+  ];
+}
+
+function queued(state, act, promo) {
+  const where = standing(state, promo.id);
+  if (!where) return [title("You're in the queue"), leaveButton(state, act, promo, "Leave the queue")];
+  return [
+    title(where.ahead === 0 ? "You're next" : "You're in the queue"),
+    h("p", { class: "figure", key: "figure" },
+      h("span", { class: "big" }, number(where.ahead)),
+      h("span", { class: "label" }, where.ahead === 1 ? "person ahead of you" : "people ahead of you")),
+    meter({ value: where.progress, label: "Way to your turn", text: `${Math.round(where.progress * 100)} percent`, kind: "way" }),
+    h("dl", { class: "facts inline", key: "facts" },
+      h("div", null, h("dt", null, "Your number"), h("dd", null, number(where.number))),
+      h("div", null, h("dt", null, "Called so far"), h("dd", null, number(where.head))),
+      h("div", null, h("dt", null, "Expected wait"), h("dd", null, waitWords(promo, where)))),
+    stockLine(promo),
+    h("p", { class: "odds", key: "odds" }, oddsWords(promo, where)),
+    h("p", { class: "muted", key: "note" }, "Your place is yours: reload, switch devices or lose the connection, and it is still here. Stay close: whoever is away too long when called is passed over."),
+    leaveButton(state, act, promo, "Leave the queue"),
+  ];
+}
+
+function waitWords(promo, where) {
+  if (promo.status === "paused") return "paused";
+  return where.ahead === 0 ? "any moment" : roughly(where.eta_s);
+}
+
+function oddsWords(promo, { ahead }) {
+  if (promo.status === "paused") return "The sale is paused. Your place is kept, and nobody is called until it goes on.";
+  const left = promo.available;
+  switch (odds({ ahead, available: left, limit: promo.per_user_limit })) {
+    case "sure": return "There are enough units left for everybody ahead of you and for you.";
+    case "likely": return "There is a unit for you if the people ahead take one each.";
+    case "none": return "Every unit is taken at the moment. Units come back when orders are cancelled or stay unpaid, and go to the next in line.";
+    default: return `${plural(ahead, "person is", "people are")} ahead of you and ${plural(left, "unit")} left. You get one only if some of them do not buy.`;
+  }
+}
+
+function leaveButton(state, act, promo, label) {
+  return twice({
+    state, act, label, id: `leave:${promo.id}`, key: "leave",
+    question: "Give up your place? It cannot be taken back.",
+    yes: "Yes, give it up", no: "Stay", onyes: () => act.leave(promo.id),
+  });
+}
+
+// --- one's turn ---
+
+function admitted(state, act, promo, place) {
+  const left = msUntil(state, place.pass_expires_at);
+  const request = requestFor(state, { promo_id: promo.id });
+  const sending = request?.status === "sending";
+  const ttl = promo.admission?.pass_ttl_ms;
+  return [
+    title("It's your turn"),
+    h("p", { class: "label", key: "label" }, left > 0 ? "Time left to buy" : "Your time is up"),
+    countdown(left, "big count"),
+    ttl > 0 && meter({ value: left / ttl, label: "Time left to buy", text: spoken(left), kind: "time" }),
+    refusal(state, request),
+    h("form", { class: "buy", key: "buy", onsubmit: (event) => {
+      event.preventDefault();
+      if (sending || left === 0) return;
+      const quantity = Number(new FormData(event.currentTarget).get("quantity") ?? 1);
+      act.order({ promo_id: promo.id }, quantity);
+    } },
+      quantityChoice("buy", Math.min(promo.per_user_limit, MOST)),
+      h("button", { type: "submit", class: "button primary big-button", "data-buy": true, "aria-disabled": sending || left === 0 ? "true" : undefined },
+        sending ? "Sending your order…" : `Buy now for ${money(promo.price_minor, promo.currency)}`)),
+    h("p", { class: "muted", key: "note" }, promo.per_user_limit === 1
+      ? "A unit is set aside for you for this long. You pay in the next step."
+      : `Up to ${promo.per_user_limit} per person. You pay in the next step.`),
+    twice({
+      state, act, id: `leave:${promo.id}`, label: "Not interested any more",
+      question: "Give up your turn? The next person is called instead.",
+      yes: "Yes, give it up", no: "Keep it", onyes: () => act.leave(promo.id),
+    }),
+  ];
+}
+
+const MOST = 20;
+
+export function quantityChoice(name, most) {
+  if (most <= 1) return null;
+  const id = `${name}-quantity`;
+  return h("div", { class: "field narrow", key: "quantity" },
+    h("label", { for: id }, "Quantity"),
+    h("select", { id, name: "quantity" }, Array.from({ length: most }, (_, i) => h("option", { value: String(i + 1) }, String(i + 1)))));
+}
+
+export function refusal(state, request) {
+  if (request?.status !== "refused") return null;
+  const wait = request.retry_at ? request.retry_at - state.now : 0;
+  return h("p", { class: "strip warn", key: "refused", "data-refused": request.reason },
+    reasonText(request.reason),
+    isPassing(request.reason) && wait > 0 && ` Try again in ${clock(wait)}.`);
+}
+
+// --- after the order ---
+
+function confirmed(state, act, promo, place) {
+  const order = state.orders.byId[place.order_id] ?? { order_id: place.order_id, status: place.status };
+  if ((place.status ?? order.status) === "paid") return paidPanel(state, order);
+  return payPanel(state, act, { currency: promo.currency, payment_window_ms: promo.payment_window_ms, ...order });
+}
+
+function rejected(state, act, promo, place) {
+  const again = promo.status === "ongoing" || promo.status === "paused";
+  return [
+    title("Your order was not possible"),
+    h("p", { key: "why" }, reasonText(place.reason), " Nothing was charged."),
+    again && stockLine(promo),
+    again && place.reason !== "limit_reached" && joinButton(state, act, promo, place, true),
+    h("div", { class: "row", key: "links" }, link("My orders", "#/orders", "button plain"), link("Other sales", "#/", "button plain")),
+  ];
+}
