@@ -1,0 +1,68 @@
+//! The rules for stages, stock and closings, without SQL.
+
+use super::port::{CloseError, MAX_STOCK, PoolRow, StageError, StockError};
+use crate::{
+    domain::{Order, OrderStatus, Promo, PromoStage, Timestamp},
+    reservation::port::Closing,
+};
+
+/// What is left to do to an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It was done before.
+    Done,
+    Close(Closing),
+}
+
+/// Whether `order` may be paid at `now`. Its window counts, not whether the sweep has come by.
+pub(super) fn pay(order: &Order, now: Timestamp) -> Result<Step, CloseError> {
+    match order.status {
+        OrderStatus::Paid => Ok(Step::Done),
+        OrderStatus::AwaitingPayment if order.pay_before.is_some_and(|end| end > now) => {
+            Ok(Step::Close(Closing::Paid))
+        }
+        OrderStatus::AwaitingPayment => Err(CloseError::WrongStatus(OrderStatus::Expired)),
+        other => Err(CloseError::WrongStatus(other)),
+    }
+}
+
+/// Whether `order` may be cancelled.
+pub(super) fn cancel(order: &Order) -> Result<Step, CloseError> {
+    match order.status {
+        OrderStatus::Cancelled => Ok(Step::Done),
+        OrderStatus::AwaitingPayment => Ok(Step::Close(Closing::Cancelled)),
+        other => Err(CloseError::WrongStatus(other)),
+    }
+}
+
+/// Whether `promo` may be published at `now`, as far as the promo itself says.
+pub(super) fn publishable(promo: &Promo, now: Timestamp) -> Result<(), StageError> {
+    match promo.stage {
+        PromoStage::Draft if promo.ends_at > now => Ok(()),
+        PromoStage::Draft => Err(StageError::WrongStage(PromoStage::Ended)),
+        other => Err(StageError::WrongStage(other)),
+    }
+}
+
+/// The initial units of `pool` after adding `delta`.
+///
+/// Taking away is possible above [`MAX_STOCK`] too, where units returned by a promo may have lifted the pool.
+pub(super) fn restocked(pool: &PoolRow, delta: i32) -> Result<u32, StockError> {
+    let initial = i64::from(pool.initial) + i64::from(delta);
+    let too_many = delta > 0 && initial > i64::from(MAX_STOCK);
+    if initial < i64::from(pool.sold) || too_many {
+        return Err(StockError::OutOfRange);
+    }
+    u32::try_from(initial).map_err(|_| StockError::OutOfRange)
+}
+
+/// How many of `units` may go from `pool` back to `shelf`: those that nobody has bought.
+pub(super) fn returnable(pool: &PoolRow, shelf: &PoolRow, units: u32) -> u32 {
+    let room = u32::MAX - shelf.initial;
+    units.min(unsold(pool)).min(room)
+}
+
+/// Units of `pool` that nobody has bought.
+pub(super) fn unsold(pool: &PoolRow) -> u32 {
+    pool.initial.saturating_sub(pool.sold)
+}

@@ -1,0 +1,3 @@
+SELECT id, request_id, user_id, item_id, promo_id, quantity, price_minor, status, reason, created_at, pay_before, paid_at
+FROM orders
+WHERE id = ?1 AND user_id = ?2
