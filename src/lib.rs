@@ -4,11 +4,15 @@
 
 pub mod admission;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod lifecycle;
 pub mod order_log;
 pub mod order_writer;
 pub mod random;
+pub mod recovery;
 pub mod reservation;
 pub mod results;
 pub mod service;
 pub mod store;
+pub mod telemetry;

@@ -96,14 +96,15 @@ impl Ledger {
 
     /// Checks the order in the contract's order of reasons and takes its units.
     /// `has_pass`: whether the shopper holds a live pass; `true` for a pool without a waiting room.
-    pub fn reserve(&mut self, order: Reservation, has_pass: bool) -> Reserved {
+    /// `promised`: units that stand behind other shoppers' passes and are not this shopper's to take.
+    pub fn reserve(&mut self, order: Reservation, has_pass: bool, promised: u32) -> Reserved {
         let now = order.reserved_at;
         self.requests.forget_before(now);
         if let Some(order_id) = self.requests.find(order.user_id, order.request_id) {
             let pending = self.pending.get(&order_id).map(|entry| entry.reservation.clone());
             return Reserved::Repeated { order_id, pending };
         }
-        if let Some(reason) = self.refusal(&order, now, has_pass) {
+        if let Some(reason) = self.refusal(&order, has_pass, promised) {
             return Reserved::Refused(reason);
         }
         self.available -= order.quantity;
@@ -120,7 +121,8 @@ impl Ledger {
         Reserved::Held(order)
     }
 
-    fn refusal(&self, order: &Reservation, now: Timestamp, has_pass: bool) -> Option<Reason> {
+    fn refusal(&self, order: &Reservation, has_pass: bool, promised: u32) -> Option<Reason> {
+        let now = order.reserved_at;
         if let Some(gate) = self.gate {
             if now < gate.starts_at {
                 return Some(Reason::NotStarted);
@@ -140,7 +142,7 @@ impl Ledger {
         {
             return Some(Reason::LimitReached);
         }
-        (order.quantity > self.available).then_some(Reason::SoldOut)
+        (order.quantity > self.available.saturating_sub(promised)).then_some(Reason::SoldOut)
     }
 
     /// Notes that a reservation is in the order log.

@@ -26,8 +26,13 @@ impl Pool {
     /// Checks and deducts; uses up the shopper's pass if there is a waiting room.
     pub fn reserve(&mut self, order: Reservation) -> Reserved {
         let user = order.user_id;
-        let has_pass = self.room.as_ref().is_none_or(|room| room.has_pass(user, order.reserved_at));
-        let reserved = self.ledger.reserve(order, has_pass);
+        let (has_pass, promised) = match &self.room {
+            None => (true, 0),
+            // One unit stands behind every live pass. Who orders several takes the others from what is promised to nobody.
+            Some(room) => (room.has_pass(user, order.reserved_at), room.active().saturating_sub(1)),
+        };
+        let promised = u32::try_from(promised).unwrap_or(u32::MAX);
+        let reserved = self.ledger.reserve(order, has_pass, promised);
         if let (Reserved::Held(_), Some(room)) = (&reserved, self.room.as_mut()) {
             room.take_pass(user);
         }

@@ -4,4 +4,6 @@
 //! controllers in [`crate::api`] and the gateway translate.
 
 pub mod catalog;
+pub mod order;
+pub mod queue;
 pub mod token;

@@ -1,0 +1,159 @@
+//! Brings the news to this process's sockets: events to shoppers, broadcasts to watchers, presence to the waiting rooms.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{PromoId, UserId},
+    results::port::{Event, Heard, Results},
+    service::queue::{QueueError, QueueService, RoomNow},
+};
+
+use super::{
+    protocol::{QueueFrame, ServerFrame, StockFrame},
+    registry::Registry,
+};
+
+/// Shoppers asked about in one call, at most.
+const CHUNK: usize = 500;
+
+/// The hub and all it works on.
+#[derive(Clone)]
+pub struct Hub {
+    pub registry: Arc<Registry>,
+    pub queue: Arc<QueueService>,
+    pub results: Arc<dyn Results>,
+    /// How often broadcasts are looked at.
+    pub broadcast_every: Duration,
+    /// How often the waiting rooms hear who is here. Well below the grace time.
+    pub presence_every: Duration,
+}
+
+impl Hub {
+    /// Delivers events until `stop` or until the bus closes.
+    pub async fn deliver(self, stop: CancellationToken) {
+        let mut subscription = self.results.subscribe();
+        while let Some(heard) = stop.run_until_cancelled(subscription.next()).await {
+            match heard {
+                Heard::Events(events) => {
+                    for event in events.iter() {
+                        self.deliver_event(event).await;
+                    }
+                }
+                Heard::Missed => {
+                    metrics::counter!("panicbuy_missed_events_total").increment(1);
+                    tracing::warn!("news was missed; every shopper here is told anew where they stand");
+                    for promo in self.registry.watched() {
+                        self.tell_everybody(promo).await;
+                    }
+                }
+                Heard::Closed => return,
+            }
+        }
+    }
+
+    async fn deliver_event(&self, event: &Event) {
+        match event {
+            Event::Standing(standing) if self.registry.is_here(standing.user_id) => {
+                let frame = ServerFrame::State(standing.clone().into());
+                self.registry.push(standing.user_id, &text(&frame));
+            }
+            Event::Outcome(outcome) if self.registry.is_here(outcome.user_id) => {
+                let frame = ServerFrame::Outcome(outcome.into());
+                self.registry.push(outcome.user_id, &text(&frame));
+            }
+            Event::Accepted { user_id, request_id, order_id } => {
+                let frame = ServerFrame::Accepted { request_id: *request_id, order_id: *order_id };
+                self.registry.push(*user_id, &text(&frame));
+            }
+            Event::RoomChanged(promo) => self.tell_everybody(*promo).await,
+            Event::Standing(_) | Event::Outcome(_) => {}
+        }
+    }
+
+    /// Tells every shopper here who watches the promo where they stand.
+    async fn tell_everybody(&self, promo: PromoId) {
+        let users = self.registry.shoppers_of(promo);
+        for chunk in users.chunks(CHUNK) {
+            match self.queue.standings(promo, chunk).await {
+                Ok(standings) => {
+                    for standing in standings {
+                        let user = standing.user_id;
+                        self.registry.push(user, &text(&ServerFrame::State(standing.into())));
+                    }
+                }
+                Err(error) => tracing::warn!(%promo, %error, "shoppers could not be told where they stand"),
+            }
+            // A large room must not keep other shoppers' outcomes waiting.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Sends `queue` and `stock` frames to watchers whenever they say something new, until `stop`.
+    pub async fn broadcast(self, stop: CancellationToken) {
+        let mut interval = tokio::time::interval(self.broadcast_every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said: HashMap<PromoId, (QueueFrame, StockFrame)> = HashMap::new();
+        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            let watched = self.registry.watched();
+            said.retain(|promo, _| watched.contains(promo));
+            for promo in watched {
+                match self.queue.look(promo).await {
+                    Ok(now) => self.broadcast_news(promo, &now, &mut said),
+                    Err(QueueError::NotFound) => {}
+                    Err(error) => tracing::warn!(%promo, %error, "a waiting room could not be looked at"),
+                }
+            }
+        }
+    }
+
+    fn broadcast_news(
+        &self,
+        promo: PromoId,
+        now: &RoomNow,
+        said: &mut HashMap<PromoId, (QueueFrame, StockFrame)>,
+    ) {
+        metrics::gauge!("panicbuy_waiting_shoppers", "promo" => promo.to_string())
+            .set(whole(now.view.waiting));
+        metrics::gauge!("panicbuy_active_passes", "promo" => promo.to_string()).set(whole(now.view.active));
+        let (queue, stock) = (QueueFrame::from(now), StockFrame::from(now));
+        let before = said.get(&promo);
+        let news = |same: bool, frame: ServerFrame| {
+            if !same {
+                self.registry.broadcast(promo, &text(&frame));
+            }
+        };
+        news(before.is_some_and(|(before, _)| *before == queue), ServerFrame::Queue(queue.clone()));
+        let same_stock = before.is_some_and(|(_, before)| before.available == stock.available);
+        news(same_stock, ServerFrame::Stock(stock.clone()));
+        said.insert(promo, (queue, stock));
+    }
+
+    /// Tells the waiting rooms who is here, until `stop`.
+    pub async fn report_presence(self, stop: CancellationToken) {
+        let mut interval = tokio::time::interval(self.presence_every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            for promo in self.registry.watched() {
+                let users: Vec<UserId> = self.registry.shoppers_of(promo);
+                for chunk in users.chunks(CHUNK) {
+                    if let Err(error) = self.queue.seen(promo, chunk).await {
+                        tracing::warn!(%promo, %error, "presence could not be reported");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn text(frame: &ServerFrame) -> Utf8Bytes {
+    frame.to_text().into()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge takes doubles")]
+fn whole(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,418 @@
+//! Orders: the product's one way through, from a shopper's request to the answer "accepted".
+//!
+//! Who has read [`OrderService::place`] knows the system. The outcome comes later, from the order writer, over [`crate::results`].
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fail::fail_point;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+use moka::sync::Cache;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    admission::port::WaitingRooms,
+    clock,
+    domain::{
+        ItemId, Order, OrderId, OrderStatus, PoolId, Price, PromoId, PromoStatus, Reason, RequestId,
+        Timestamp, UserId,
+    },
+    order_log::port::OrderLog,
+    random,
+    reservation::port::{EngineError, Reservation, Reservations, Reserved},
+    results::port::{Event, Results},
+    store::port::{CloseError, OrderStore, StoreError},
+};
+
+use super::catalog::{Catalog, CatalogError};
+
+/// What an order is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Promo(PromoId),
+    /// At the list price, or at the promo's while the item has an ongoing one.
+    Item(ItemId),
+}
+
+/// A shopper's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub user_id: UserId,
+    pub request_id: RequestId,
+    pub target: Target,
+    pub quantity: u32,
+}
+
+/// The answer to a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// Durable: an outcome follows, or has come already.
+    Accepted(OrderId),
+    /// Nothing was taken.
+    Refused { reason: Reason, retry_after_ms: Option<u64> },
+    /// The units are held but the log has not confirmed in time. The answer follows by itself, and a repeated
+    /// request gets it too.
+    Unconfirmed(OrderId),
+}
+
+impl Placed {
+    fn refused(reason: Reason) -> Self {
+        let retry_after_ms = reason.is_temporary().then_some(RETRY_AFTER_MS);
+        Self::Refused { reason, retry_after_ms }
+    }
+}
+
+/// What a client is told to wait after a temporary refusal.
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// The bounds of the order path.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderLimits {
+    /// Orders of one shopper per second, and as many at once.
+    pub per_user_per_s: NonZeroU32,
+    /// Units in one order.
+    pub max_quantity: u32,
+    /// Orders on their way into the log.
+    pub max_in_flight: usize,
+    /// How long a shopper waits for the log's confirmation before the answer is left to follow.
+    pub confirm_within: Duration,
+    /// How long a refusal is remembered for a repeated request, and how many are.
+    pub refusals_remembered: u64,
+    pub refusals_remembered_for: Duration,
+    /// Payment window of an order at list price.
+    pub list_price_payment_window_ms: u64,
+}
+
+/// The engines and limits of the order path.
+pub struct OrderService {
+    catalog: Arc<Catalog>,
+    reservations: Arc<dyn Reservations>,
+    rooms: Arc<dyn WaitingRooms>,
+    log: Arc<dyn OrderLog>,
+    store: Arc<dyn OrderStore>,
+    results: Arc<dyn Results>,
+    closings_bell: Arc<Notify>,
+    limits: OrderLimits,
+    per_user: DefaultKeyedRateLimiter<UserId>,
+    refusals: Cache<(UserId, RequestId), Reason>,
+    slots: Semaphore,
+    in_flight: TaskTracker,
+    log_is_well: AtomicBool,
+}
+
+/// What an order is made of once its target is known.
+struct Offer {
+    pool: PoolId,
+    item_id: ItemId,
+    price: Price,
+    payment_window_ms: u64,
+}
+
+/// An order could not be paid, cancelled or read.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The engines an [`OrderService`] works on.
+pub struct OrderEngines {
+    pub catalog: Arc<Catalog>,
+    pub reservations: Arc<dyn Reservations>,
+    pub rooms: Arc<dyn WaitingRooms>,
+    pub log: Arc<dyn OrderLog>,
+    pub store: Arc<dyn OrderStore>,
+    pub results: Arc<dyn Results>,
+    /// Rung when an order was paid or cancelled, for the relay of closings.
+    pub closings_bell: Arc<Notify>,
+}
+
+impl OrderService {
+    pub fn new(engines: OrderEngines, limits: OrderLimits) -> Self {
+        let OrderEngines { catalog, reservations, rooms, log, store, results, closings_bell } = engines;
+        Self {
+            catalog,
+            reservations,
+            rooms,
+            log,
+            store,
+            results,
+            closings_bell,
+            per_user: RateLimiter::keyed(Quota::per_second(limits.per_user_per_s)),
+            refusals: Cache::builder()
+                .max_capacity(limits.refusals_remembered)
+                .time_to_live(limits.refusals_remembered_for)
+                .build(),
+            slots: Semaphore::new(limits.max_in_flight),
+            in_flight: TaskTracker::new(),
+            log_is_well: AtomicBool::new(true),
+            limits,
+        }
+    }
+
+    /// Places an order: limit, reserve, append to the log, answer "accepted". A step once taken is finished even if the
+    /// caller goes away, and a repeated `request_id` gets the first answer again.
+    pub async fn place(self: &Arc<Self>, wish: Wish) -> Placed {
+        let service = Arc::clone(self);
+        let placed = self.in_flight.spawn(async move { service.place_now(wish).await }).await;
+        // A join error means that the task panicked, which has been logged; what it did is relayed or repeated.
+        let placed = placed.unwrap_or(Placed::refused(Reason::Unavailable));
+        count(placed);
+        placed
+    }
+
+    async fn place_now(&self, wish: Wish) -> Placed {
+        if let Some(reason) = self.refusals.get(&(wish.user_id, wish.request_id)) {
+            return Placed::refused(reason);
+        }
+        if let Err(retry_after_ms) = self.within_limits(wish.user_id) {
+            return Placed::Refused { reason: Reason::RateLimited, retry_after_ms: Some(retry_after_ms) };
+        }
+        let Ok(_slot) = self.slots.try_acquire() else { return Placed::refused(Reason::Unavailable) };
+        let offer = match self.offer(&wish).await {
+            Ok(Some(offer)) => offer,
+            Ok(None) => return self.refuse(&wish, Reason::BadRequest),
+            Err(error) => {
+                tracing::error!(%error, "an order's offer could not be read");
+                return Placed::refused(Reason::Unavailable);
+            }
+        };
+        if !self.log_is_well() && !self.probe_log() {
+            return Placed::refused(Reason::Unavailable);
+        }
+        match self.reservations.reserve(reservation(&wish, &offer)).await {
+            Ok(Reserved::Held(held)) => {
+                fail_point!("order.reserved", |_| std::process::abort());
+                self.announce(held.user_id, held.pool).await;
+                self.append(held).await
+            }
+            Ok(Reserved::Repeated { pending: Some(pending), .. }) => self.append(pending).await,
+            Ok(Reserved::Repeated { order_id, pending: None }) => {
+                // Who repeats a request may have missed its outcome too.
+                self.announce(wish.user_id, offer.pool).await;
+                Placed::Accepted(order_id)
+            }
+            Ok(Reserved::Refused(reason)) => self.refuse(&wish, reason),
+            Err(error) => {
+                tracing::error!(%error, "an order could not be reserved");
+                Placed::refused(Reason::Unavailable)
+            }
+        }
+    }
+
+    fn within_limits(&self, user: UserId) -> Result<(), u64> {
+        self.per_user.check_key(&user).map_err(|until| {
+            let wait = until.wait_time_from(governor::clock::DefaultClock::default().now());
+            metrics::counter!("panicbuy_limits_hit_total", "limit" => "orders_per_user").increment(1);
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+        })
+    }
+
+    /// What the wish is for, at which price. `None`: there is no such thing, or not so many of it.
+    async fn offer(&self, wish: &Wish) -> Result<Option<Offer>, CatalogError> {
+        if wish.quantity == 0 || wish.quantity > self.limits.max_quantity {
+            return Ok(None);
+        }
+        let promo = match wish.target {
+            Target::Promo(id) => match self.catalog.promo(id).await? {
+                Some(promo) if promo.status(clock::now()) != PromoStatus::Draft => Some(promo),
+                _ => return Ok(None),
+            },
+            Target::Item(id) => {
+                let now = clock::now();
+                let current = self.catalog.current_promo(id, now).await?;
+                current
+                    .filter(|promo| matches!(promo.status(now), PromoStatus::Ongoing | PromoStatus::Paused))
+            }
+        };
+        if let Some(promo) = promo {
+            return Ok(Some(Offer {
+                pool: PoolId::Promo(promo.id),
+                item_id: promo.item_id,
+                price: promo.price,
+                payment_window_ms: promo.payment_window_ms,
+            }));
+        }
+        let Target::Item(id) = wish.target else { return Ok(None) };
+        Ok(self.catalog.item(id).await?.map(|item| Offer {
+            pool: PoolId::Item(id),
+            item_id: id,
+            price: item.price,
+            payment_window_ms: self.limits.list_price_payment_window_ms,
+        }))
+    }
+
+    /// Makes the reservation durable. The shopper is told "accepted" only after this.
+    async fn append(&self, held: Reservation) -> Placed {
+        let Reservation { order_id, pool, .. } = held;
+        match tokio::time::timeout(self.limits.confirm_within, self.log.append(&held)).await {
+            Ok(Ok(())) => {
+                fail_point!("order.appended", |_| std::process::abort());
+                self.log_is_well.store(true, Ordering::Relaxed);
+                if let Err(error) = self.reservations.logged(pool, &[order_id]).await {
+                    tracing::warn!(%order_id, %error, "a logged reservation will be logged once more");
+                }
+                Placed::Accepted(order_id)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%order_id, %error, "a reservation is left to the relay");
+                self.log_is_well.store(false, Ordering::Relaxed);
+                Placed::Unconfirmed(order_id)
+            }
+            Err(_) => {
+                tracing::warn!(%order_id, "the log is slow; the answer follows");
+                Placed::Unconfirmed(order_id)
+            }
+        }
+    }
+
+    /// Whether the last append succeeded.
+    pub fn log_is_well(&self) -> bool {
+        self.log_is_well.load(Ordering::Relaxed)
+    }
+
+    /// After a failed append, one order in [`PROBE_ONE_IN`] is let through to find out whether the log is well again.
+    fn probe_log(&self) -> bool {
+        random::below(PROBE_ONE_IN) == 0
+    }
+
+    fn refuse(&self, wish: &Wish, reason: Reason) -> Placed {
+        if !reason.is_temporary() {
+            self.refusals.insert((wish.user_id, wish.request_id), reason);
+        }
+        Placed::refused(reason)
+    }
+
+    /// Tells the shopper's other sockets that an order is under way. Before the append, so that the writer's news,
+    /// which can only come after it, is never overtaken.
+    async fn announce(&self, user: UserId, pool: PoolId) {
+        let Some(promo) = pool.promo() else { return };
+        match self.rooms.standings(promo, &[user]).await {
+            Ok(standings) => {
+                self.results.publish(standings.into_iter().map(Event::Standing).collect()).await;
+            }
+            Err(error) => tracing::warn!(%user, %error, "a standing could not be read"),
+        }
+    }
+
+    /// The shopper's order, also while its outcome is still to come.
+    pub async fn get(&self, user: UserId, id: OrderId) -> Result<Option<Order>, OrderError> {
+        // The ledger first: an order leaves it only after it is in the database.
+        let pending = self.reservations.pending(user, id).await?;
+        Ok(self.store.order(user, id).await?.or(pending.map(pending_order)))
+    }
+
+    /// The shopper's orders before `before`, newest first, at most `limit`.
+    pub async fn list(
+        &self,
+        user: UserId,
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<Order>, OrderError> {
+        let pending = self.reservations.pending_of(user).await?;
+        let mut orders = self.store.orders(user, before, limit).await?;
+        let written: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
+        let asked_for = |order: &Order| before.is_none_or(|before| order.id < before);
+        let unwritten = pending.into_iter().map(pending_order);
+        orders.extend(unwritten.filter(|order| asked_for(order) && !written.contains(&order.id)));
+        orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.id));
+        orders.truncate(limit as usize);
+        Ok(orders)
+    }
+
+    /// Pays a posted order inside its window. Paid already: the same answer.
+    pub async fn pay(&self, user: UserId, id: OrderId) -> Result<Order, OrderError> {
+        let paid = self.store.pay(user, id, clock::now()).await;
+        self.closed(user, id, paid).await
+    }
+
+    /// Cancels a posted order that is not paid, and gives its units back. Cancelled already: the same answer.
+    pub async fn cancel(&self, user: UserId, id: OrderId) -> Result<Order, OrderError> {
+        let cancelled = self.store.cancel(user, id).await;
+        self.closed(user, id, cancelled).await
+    }
+
+    async fn closed(
+        &self,
+        user: UserId,
+        id: OrderId,
+        closed: Result<Order, CloseError>,
+    ) -> Result<Order, OrderError> {
+        match closed {
+            Ok(order) => {
+                self.closings_bell.notify_one();
+                Ok(order)
+            }
+            Err(CloseError::NotFound) if self.reservations.pending(user, id).await?.is_some() => {
+                Err(CloseError::WrongStatus(OrderStatus::Pending).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets shoppers who have been quiet, so that the limiter's memory is bounded. To be called now and then.
+    pub fn forget_quiet_shoppers(&self) {
+        self.per_user.retain_recent();
+        self.per_user.shrink_to_fit();
+    }
+
+    /// Waits until every order that is under way has its answer.
+    pub async fn finish(&self) {
+        self.in_flight.close();
+        self.in_flight.wait().await;
+    }
+}
+
+/// See [`OrderService::probe_log`].
+const PROBE_ONE_IN: u64 = 10;
+
+fn reservation(wish: &Wish, offer: &Offer) -> Reservation {
+    Reservation {
+        order_id: random::order_id(),
+        request_id: wish.request_id,
+        user_id: wish.user_id,
+        pool: offer.pool,
+        item_id: offer.item_id,
+        quantity: wish.quantity,
+        price: offer.price,
+        payment_window_ms: offer.payment_window_ms,
+        reserved_at: clock::now(),
+    }
+}
+
+fn pending_order(reservation: Reservation) -> Order {
+    Order {
+        id: reservation.order_id,
+        request_id: reservation.request_id,
+        user_id: reservation.user_id,
+        item_id: reservation.item_id,
+        promo_id: reservation.pool.promo(),
+        quantity: reservation.quantity,
+        price: reservation.price,
+        status: OrderStatus::Pending,
+        reason: None,
+        created_at: reservation.reserved_at,
+        pay_before: None::<Timestamp>,
+        paid_at: None,
+    }
+}
+
+fn count(placed: Placed) {
+    let result = match placed {
+        Placed::Accepted(_) => "accepted",
+        Placed::Refused { reason, .. } => reason.as_str(),
+        Placed::Unconfirmed(_) => "unconfirmed",
+    };
+    metrics::counter!("panicbuy_orders_total", "result" => result).increment(1);
+}

@@ -1,0 +1,109 @@
+//! The waiting room as a shopper uses it: join, leave, look.
+
+use std::sync::Arc;
+
+use crate::{
+    admission::port::{JoinError, RoomView, WaitingRooms},
+    clock,
+    domain::{Phase, Promo, PromoId, PromoStatus, Standing, UserId},
+    reservation::port::EngineError,
+};
+
+use super::catalog::{Catalog, CatalogError};
+
+/// Something about a waiting room could not be done; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    #[error("there is no such promo")]
+    NotFound,
+    #[error("the waiting room is full")]
+    Full,
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+impl From<JoinError> for QueueError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Full => Self::Full,
+            JoinError::Engine(error) => Self::Engine(error),
+        }
+    }
+}
+
+/// What everybody may see of a promo's room: the content of `queue` and `stock` frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomNow {
+    pub promo: Arc<Promo>,
+    pub status: PromoStatus,
+    pub view: RoomView,
+}
+
+/// The waiting rooms of published promos.
+pub struct QueueService {
+    catalog: Arc<Catalog>,
+    rooms: Arc<dyn WaitingRooms>,
+}
+
+impl QueueService {
+    pub fn new(catalog: Arc<Catalog>, rooms: Arc<dyn WaitingRooms>) -> Self {
+        Self { catalog, rooms }
+    }
+
+    /// Gives the shopper a place, or returns where they stand already.
+    pub async fn join(&self, promo: PromoId, user: UserId) -> Result<Standing, QueueError> {
+        let promo = self.published(promo).await?;
+        let key = promo.seed.draw_key(promo.id, user);
+        Ok(self.rooms.join(promo.id, user, key, clock::now()).await?)
+    }
+
+    /// Gives the shopper's place or pass up.
+    pub async fn leave(&self, promo: PromoId, user: UserId) -> Result<Standing, QueueError> {
+        let promo = self.published(promo).await?;
+        Ok(self.rooms.leave(promo.id, user).await?)
+    }
+
+    /// What everybody may see of the promo's room right now.
+    pub async fn look(&self, promo: PromoId) -> Result<RoomNow, QueueError> {
+        let promo = self.published(promo).await?;
+        let view = self.rooms.view(promo.id).await?;
+        Ok(RoomNow { status: promo.status(clock::now()), promo, view })
+    }
+
+    /// Where the shopper stands in every live promo in which they stand anywhere.
+    pub async fn everywhere(&self, user: UserId) -> Result<Vec<Standing>, QueueError> {
+        let mut standings = Vec::new();
+        for promo in self.live().await? {
+            let found = self.rooms.standings(promo, &[user]).await?;
+            standings.extend(
+                found
+                    .into_iter()
+                    .filter(|standing| standing.phase != Phase::None || standing.order_id.is_some()),
+            );
+        }
+        Ok(standings)
+    }
+
+    /// Where these shoppers stand in the promo, in the order asked.
+    pub async fn standings(&self, promo: PromoId, users: &[UserId]) -> Result<Vec<Standing>, QueueError> {
+        Ok(self.rooms.standings(promo, users).await?)
+    }
+
+    /// Notes that these shoppers are connected.
+    pub async fn seen(&self, promo: PromoId, users: &[UserId]) -> Result<(), QueueError> {
+        Ok(self.rooms.seen(promo, users, clock::now()).await?)
+    }
+
+    /// Promos whose waiting room is at work.
+    pub async fn live(&self) -> Result<Vec<PromoId>, QueueError> {
+        let live = self.catalog.live_promos().await?;
+        Ok(live.iter().map(|promo| promo.id).collect())
+    }
+
+    async fn published(&self, promo: PromoId) -> Result<Arc<Promo>, QueueError> {
+        let promo = self.catalog.promo(promo).await?.ok_or(QueueError::NotFound)?;
+        if promo.status(clock::now()) == PromoStatus::Draft { Err(QueueError::NotFound) } else { Ok(promo) }
+    }
+}

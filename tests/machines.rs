@@ -1,0 +1,126 @@
+//! Properties of the pure state machines under generated histories.
+
+#[path = "machines/history.rs"]
+mod history;
+
+use std::collections::{HashMap, HashSet};
+
+use history::{Command, World, commands};
+use panicbuy::{
+    domain::{OrderId, Phase, Reason, UserId},
+    reservation::port::{Closed, Reserved},
+};
+use proptest::prelude::*;
+
+/// What a history has shown so far, to hold later answers against.
+#[derive(Default)]
+struct Witness {
+    head: u64,
+    numbers: HashMap<u64, UserId>,
+    settled: HashSet<OrderId>,
+    closed: HashSet<OrderId>,
+}
+
+fn check(world: &World, command: &Command, witness: &mut Witness) -> Result<(), TestCaseError> {
+    let units = world.pool.snapshot();
+    prop_assert_eq!(
+        units.initial,
+        units.available + units.pending + units.sold,
+        "conservation after {:?}",
+        command
+    );
+    prop_assert_eq!(units.pending, world.unsettled_units(), "pending units are those of unsettled orders");
+    prop_assert!(units.holds <= units.available || world.over(), "a pass without a unit after {:?}", command);
+
+    let view = world.pool.view().expect("the pool has a room");
+    prop_assert!(view.head >= witness.head, "head went back after {:?}", command);
+    witness.head = view.head;
+
+    for user in world.users() {
+        let standing = world.pool.standing(world.promo, user);
+        if let Some(number) = standing.number {
+            prop_assert!(number >= 1 && number <= world.numbers_given(), "number {} is not dense", number);
+            let owner = *witness.numbers.entry(number).or_insert(user);
+            prop_assert_eq!(owner, user, "number {} changed hands", number);
+        }
+        if standing.phase == Phase::Queued {
+            let number = standing.number.expect("a queued shopper has a number");
+            prop_assert_eq!(standing.ahead, Some(number.saturating_sub(view.head + 1)));
+        }
+    }
+    Ok(())
+}
+
+/// Answers that later answers must agree with.
+fn check_answers(world: &World, witness: &mut Witness) -> Result<(), TestCaseError> {
+    for (order, first_time) in &world.last_settles {
+        prop_assert_eq!(*first_time, witness.settled.insert(*order), "order {} was settled twice", order);
+    }
+    for (order, closed) in &world.last_closes {
+        if *closed == Closed::Now {
+            prop_assert!(witness.closed.insert(*order), "order {} was closed twice", order);
+            prop_assert!(witness.settled.contains(order), "order {} was closed before its verdict", order);
+        }
+    }
+    if let Some((had_pass, quantity, answer)) = &world.last_order {
+        match answer {
+            Reserved::Refused(Reason::SoldOut) => {
+                prop_assert!(!(*had_pass && *quantity == 1), "a pass holder was told sold out");
+            }
+            Reserved::Refused(Reason::NoPass) => prop_assert!(!had_pass),
+            Reserved::Held(held) => prop_assert!(*had_pass, "{} got a unit without a pass", held.user_id),
+            Reserved::Repeated { .. } | Reserved::Refused(_) => {}
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Conservation, dense and stable numbers, a head that only grows, no pass beyond the stock, no pass holder told
+    /// "sold out", one verdict and one closing per order: after every command of any history.
+    #[test]
+    fn every_promise_holds_after_every_command(history in commands(60), limit in 1_u32..3, stock in 1_u32..6) {
+        let mut world = World::new(stock, limit);
+        let mut witness = Witness::default();
+        for command in &history {
+            world.apply(command);
+            check(&world, command, &mut witness)?;
+            check_answers(&world, &mut witness)?;
+        }
+    }
+
+    /// A refused order took nothing, and a repeated request gets the first order again and takes nothing.
+    #[test]
+    fn refusals_and_repetitions_take_nothing(history in commands(60), stock in 1_u32..6) {
+        let mut world = World::new(stock, 1);
+        for command in &history {
+            let before = world.pool.snapshot();
+            world.apply(command);
+            if let (Command::Order { .. }, Some((_, _, answer))) = (command, &world.last_order)
+                && !matches!(answer, Reserved::Held(_))
+            {
+                prop_assert_eq!(world.pool.snapshot(), before);
+            }
+            prop_assert_eq!(world.first_answers_contradicted, 0);
+        }
+    }
+
+    /// The lobby is numbered in ascending order of its keys, whatever the order of the joins.
+    #[test]
+    fn the_draw_ignores_the_order_of_the_joins(mut joins in prop::collection::vec((1_i64..500, 0_u64..1 << 52), 1..80)) {
+        let mut seen = HashSet::new();
+        joins.retain(|(user, _)| seen.insert(*user));
+        let mut world = World::new(1, 1);
+        for (user, key) in &joins {
+            world.join_with_key(UserId(*user), *key);
+        }
+        world.pass_time(history::UNTIL_OPEN_MS);
+        joins.sort_unstable_by_key(|(user, key)| (*key, *user));
+        for (index, (user, _)) in joins.iter().enumerate() {
+            let number = world.pool.standing(world.promo, UserId(*user)).number;
+            prop_assert_eq!(number, Some(index as u64 + 1));
+        }
+    }
+}
