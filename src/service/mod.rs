@@ -4,4 +4,6 @@
 //! controllers in [`crate::api`] and the gateway translate.
 
 pub mod catalog;
+pub mod password;
 pub mod token;
+pub mod user;
