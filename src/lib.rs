@@ -5,6 +5,8 @@
 pub mod admission;
 pub mod clock;
 pub mod domain;
+pub mod order_log;
+pub mod order_writer;
 pub mod random;
 pub mod reservation;
 pub mod results;

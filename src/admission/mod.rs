@@ -4,3 +4,5 @@
 //! it, [`ticker`] acts on time. A place belongs to the shopper, not to a socket: nothing here knows sockets.
 
 pub mod port;
+pub mod room;
+pub mod ticker;

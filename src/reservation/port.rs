@@ -64,6 +64,17 @@ impl Closing {
     }
 }
 
+/// What closing an order did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It was closed just now.
+    Now,
+    /// It was closed before, or is not known: nothing changed.
+    Before,
+    /// Its verdict has not reached the ledger yet: nothing changed, try again after it has.
+    NotSettled,
+}
+
 /// A pool's units, at one instant. Always `initial = available + pending + sold`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -157,8 +168,8 @@ pub trait Reservations: Send + Sync {
         verdicts: &[(OrderId, Verdict)],
     ) -> Result<Vec<Settled>, EngineError>;
 
-    /// Closes a posted order, giving its units back unless it was paid. `false`: it was closed before.
-    async fn close(&self, pool: PoolId, order: OrderId, how: Closing) -> Result<bool, EngineError>;
+    /// Closes a posted order, giving its units back unless it was paid.
+    async fn close(&self, pool: PoolId, order: OrderId, how: Closing) -> Result<Closed, EngineError>;
 
     /// Adds fresh units to the pool.
     async fn deposit(&self, pool: PoolId, units: u32) -> Result<(), EngineError>;
@@ -169,8 +180,8 @@ pub trait Reservations: Send + Sync {
     /// The pool's units right now.
     async fn snapshot(&self, pool: PoolId) -> Result<Snapshot, EngineError>;
 
-    /// A reservation that is not settled yet, by its order.
-    async fn pending(&self, order: OrderId) -> Result<Option<Reservation>, EngineError>;
+    /// A reservation of this shopper that is not settled yet, by its order.
+    async fn pending(&self, user: UserId, order: OrderId) -> Result<Option<Reservation>, EngineError>;
 
     /// Every reservation of this shopper that is not settled yet, oldest first.
     async fn pending_of(&self, user: UserId) -> Result<Vec<Reservation>, EngineError>;

@@ -15,6 +15,17 @@ use crate::{
 #[error("the database failed: {0}")]
 pub struct StoreError(#[from] pub sqlx::Error);
 
+impl StoreError {
+    /// Whether the very same statements can never succeed, because the data itself is refused.
+    pub fn is_permanent(&self) -> bool {
+        use sqlx::error::ErrorKind::{
+            CheckViolation, ForeignKeyViolation, NotNullViolation, UniqueViolation,
+        };
+        matches!(&self.0, sqlx::Error::Database(error)
+            if matches!(error.kind(), UniqueViolation | ForeignKeyViolation | NotNullViolation | CheckViolation))
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum CreateUserError {
     #[error("the e-mail address is taken")]

@@ -1,0 +1,356 @@
+//! The pure waiting room of one promo: lobby, draw, line and passes.
+//!
+//! This is the executable specification of admission. No I/O and no clock: time comes in with each command. Numbers count
+//! from 1 without gaps and never change, `head` only grows, and there are never more live passes than units left.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use crate::domain::{DrawKey, Timestamp, UserId};
+
+use super::port::RoomSettings;
+
+/// Places a single tick looks at, at most, so that one tick is always short.
+const MAX_STEPS_PER_TICK: usize = 10_000;
+
+/// What one pass costs in the token bucket. At `rate_per_s` = R, R milli-tokens arrive every millisecond.
+const PASS_COST: u64 = 1000;
+
+/// The waiting room of one promo.
+#[derive(Debug)]
+pub struct Room {
+    settings: RoomSettings,
+    opened: bool,
+    /// Who joined before the opening, in the order of the draw.
+    lobby: BTreeSet<(DrawKey, UserId)>,
+    /// The keys of the numbered lobby, ascending: number 1 first.
+    drawn: Vec<DrawKey>,
+    /// Everybody who holds a place and no pass.
+    places: HashMap<UserId, Place>,
+    /// Numbers from `head + 1` on, in order. `None`: the place was given up.
+    line: VecDeque<Option<UserId>>,
+    head: u64,
+    /// Numbers that were called while their shopper was away, and whose shopper has come back: called before the line.
+    returned: BTreeSet<(u64, UserId)>,
+    /// How many places were passed over and are still away.
+    away: u64,
+    passes: HashMap<UserId, Pass>,
+    by_expiry: BTreeSet<(Timestamp, UserId)>,
+    bucket: Bucket,
+    /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused, and passes with it.
+    stopped_ms: u64,
+    last_tick: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Place {
+    key: DrawKey,
+    /// `None` until the opening.
+    number: Option<u64>,
+    seen: Timestamp,
+    passed_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    number: u64,
+    /// In room time.
+    expires_at: Timestamp,
+}
+
+/// Where a shopper stands in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    Lobby,
+    Queued { number: u64, ahead: u64 },
+    Admitted { number: u64, expires_at: Timestamp },
+}
+
+/// What one tick changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomTicked {
+    pub opened: bool,
+    pub admitted: Vec<UserId>,
+    pub lapsed: Vec<UserId>,
+}
+
+/// The state of the promo and its stock that a tick acts on.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    pub starts_at: Timestamp,
+    pub paused: bool,
+    pub available: u32,
+    pub unsettled: u32,
+}
+
+/// The room holds as many places as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the waiting room is full")]
+pub struct Full;
+
+impl Room {
+    pub fn new(settings: RoomSettings) -> Self {
+        Self {
+            settings,
+            opened: false,
+            lobby: BTreeSet::new(),
+            drawn: Vec::new(),
+            places: HashMap::new(),
+            line: VecDeque::new(),
+            head: 0,
+            returned: BTreeSet::new(),
+            away: 0,
+            passes: HashMap::new(),
+            by_expiry: BTreeSet::new(),
+            bucket: Bucket::default(),
+            stopped_ms: 0,
+            last_tick: None,
+        }
+    }
+
+    /// Changes rate, bound and pass time. Passes already given keep their time.
+    pub fn configure(&mut self, admission: crate::domain::Admission) {
+        self.settings.admission = admission;
+    }
+
+    /// Gives the shopper a place unless they have one or hold a pass. `key` decides the order of the lobby.
+    pub fn join(&mut self, user: UserId, key: DrawKey, now: Timestamp) -> Result<(), Full> {
+        if self.passes.contains_key(&user) {
+            return Ok(());
+        }
+        if self.places.contains_key(&user) {
+            self.seen(user, now);
+            return Ok(());
+        }
+        let max_places = self.settings.max_places as usize;
+        // The line is bounded too, or joining and leaving in turn would grow it without end.
+        if self.places.len() >= max_places || self.line.len() >= max_places.saturating_mul(2) {
+            return Err(Full);
+        }
+        let number = self.opened.then(|| {
+            self.line.push_back(Some(user));
+            self.head + self.line.len() as u64
+        });
+        if number.is_none() {
+            self.lobby.insert((key, user));
+        }
+        self.places.insert(user, Place { key, number, seen: now, passed_over: false });
+        Ok(())
+    }
+
+    /// Gives up the shopper's place or pass. `false`: they had neither.
+    pub fn leave(&mut self, user: UserId) -> bool {
+        if self.take_pass(user) {
+            return true;
+        }
+        let Some(place) = self.places.remove(&user) else { return false };
+        match place.number {
+            None => {
+                self.lobby.remove(&(place.key, user));
+            }
+            Some(number) if number > self.head => {
+                let index = usize::try_from(number - self.head - 1).expect("the line fits in memory");
+                self.line[index] = None;
+            }
+            Some(number) => {
+                if place.passed_over {
+                    self.away -= 1;
+                }
+                self.returned.remove(&(number, user));
+            }
+        }
+        true
+    }
+
+    /// Notes that the shopper is connected. A place that was passed over meanwhile is claimed again.
+    pub fn seen(&mut self, user: UserId, now: Timestamp) {
+        if let Some(place) = self.places.get_mut(&user) {
+            place.seen = place.seen.max(now);
+            if place.passed_over {
+                place.passed_over = false;
+                self.away -= 1;
+                self.returned.insert((place.number.expect("only numbered places are called"), user));
+            }
+        }
+    }
+
+    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places.
+    pub fn tick(&mut self, now: Timestamp, conditions: Conditions) -> RoomTicked {
+        let elapsed_ms = self.last_tick.map_or(0, |last| now.since(last));
+        self.last_tick = Some(self.last_tick.map_or(now, |last| last.max(now)));
+        let opened = !self.opened && now >= conditions.starts_at;
+        if opened {
+            self.open();
+        }
+        if conditions.paused {
+            self.stopped_ms += elapsed_ms;
+            return RoomTicked { opened, ..RoomTicked::default() };
+        }
+        let lapsed = self.lapse(now);
+        let admitted = if self.opened {
+            self.bucket.fill(elapsed_ms, self.settings.admission.rate_per_s);
+            self.call(now, conditions)
+        } else {
+            Vec::new()
+        };
+        RoomTicked { opened, admitted, lapsed }
+    }
+
+    /// Numbers the lobby in ascending order of its keys.
+    fn open(&mut self) {
+        self.opened = true;
+        for (key, user) in std::mem::take(&mut self.lobby) {
+            self.line.push_back(Some(user));
+            self.drawn.push(key);
+            let number = self.line.len() as u64;
+            if let Some(place) = self.places.get_mut(&user) {
+                place.number = Some(number);
+            }
+        }
+    }
+
+    fn lapse(&mut self, now: Timestamp) -> Vec<UserId> {
+        let room_now = now.minus_millis(self.stopped_ms);
+        let mut lapsed = Vec::new();
+        while let Some(&(expires_at, user)) = self.by_expiry.first()
+            && expires_at <= room_now
+        {
+            self.by_expiry.pop_first();
+            self.passes.remove(&user);
+            lapsed.push(user);
+        }
+        lapsed
+    }
+
+    /// Gives passes to the next in line, as far as the bucket, the bounds and the stock allow.
+    fn call(&mut self, now: Timestamp, conditions: Conditions) -> Vec<UserId> {
+        let max_live = self.settings.admission.max_active.min(conditions.available) as usize;
+        let mut admitted = Vec::new();
+        if conditions.unsettled >= self.settings.max_unsettled {
+            return admitted;
+        }
+        for _ in 0..MAX_STEPS_PER_TICK {
+            if self.passes.len() >= max_live || !self.bucket.holds_a_pass() {
+                break;
+            }
+            let Some(next) = self.next_place() else { break };
+            let Some((number, user)) = next else { continue };
+            let place = self.places.get_mut(&user).expect("who is in line has a place");
+            if now.since(place.seen) > self.settings.grace_ms {
+                place.passed_over = true;
+                self.away += 1;
+                continue;
+            }
+            self.places.remove(&user);
+            self.bucket.take_a_pass();
+            let room_now = now.minus_millis(self.stopped_ms);
+            let expires_at = room_now.plus_millis(self.settings.admission.pass_ttl_ms);
+            self.passes.insert(user, Pass { number, expires_at });
+            self.by_expiry.insert((expires_at, user));
+            admitted.push(user);
+        }
+        admitted
+    }
+
+    /// The next place to be called: who was passed over and came back, then the line. `Some(None)`: it was given up.
+    fn next_place(&mut self) -> Option<Option<(u64, UserId)>> {
+        if let Some(returned) = self.returned.pop_first() {
+            return Some(Some(returned));
+        }
+        let next = self.line.pop_front()?;
+        self.head += 1;
+        Some(next.map(|user| (self.head, user)))
+    }
+
+    /// Whether the shopper holds a pass that is live at `now`.
+    pub fn has_pass(&self, user: UserId, now: Timestamp) -> bool {
+        let room_now = now.minus_millis(self.stopped_ms);
+        self.passes.get(&user).is_some_and(|pass| pass.expires_at > room_now)
+    }
+
+    /// Uses up the shopper's pass. `false`: they hold none.
+    pub fn take_pass(&mut self, user: UserId) -> bool {
+        let Some(pass) = self.passes.remove(&user) else { return false };
+        self.by_expiry.remove(&(pass.expires_at, user));
+        true
+    }
+
+    /// Sends everybody home when the promo is over. The draw and `head` stay to be looked at.
+    /// Returns who held a place or a pass, by id.
+    pub fn close(&mut self) -> Vec<UserId> {
+        let mut sent_home: Vec<UserId> = self.places.drain().map(|(user, _)| user).collect();
+        sent_home.extend(self.passes.drain().map(|(user, _)| user));
+        sent_home.sort_unstable();
+        self.opened = true;
+        self.lobby.clear();
+        self.line.clear();
+        self.returned.clear();
+        self.by_expiry.clear();
+        self.away = 0;
+        sent_home
+    }
+
+    /// Where the shopper stands, if they hold a place or a pass.
+    pub fn spot(&self, user: UserId) -> Option<Spot> {
+        if let Some(pass) = self.passes.get(&user) {
+            let expires_at = pass.expires_at.plus_millis(self.stopped_ms);
+            return Some(Spot::Admitted { number: pass.number, expires_at });
+        }
+        let place = self.places.get(&user)?;
+        Some(match place.number {
+            None => Spot::Lobby,
+            Some(number) => Spot::Queued { number, ahead: number.saturating_sub(self.head + 1) },
+        })
+    }
+
+    /// Who joined before the start. Does not change after the opening.
+    pub fn lobby(&self) -> u64 {
+        if self.opened { self.drawn.len() as u64 } else { self.lobby.len() as u64 }
+    }
+
+    /// Places called so far.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Shoppers who wait to be called; who was passed over and is still away does not.
+    pub fn waiting(&self) -> u64 {
+        self.places.len() as u64 - self.away
+    }
+
+    /// Live passes.
+    pub fn active(&self) -> u64 {
+        self.passes.len() as u64
+    }
+
+    pub fn rate_per_s(&self) -> u32 {
+        self.settings.admission.rate_per_s
+    }
+
+    /// The numbered lobby's keys from place `after + 1` on.
+    pub fn draw(&self, after: u64, limit: usize) -> Vec<DrawKey> {
+        let after = usize::try_from(after).unwrap_or(usize::MAX);
+        self.drawn.iter().skip(after).take(limit).copied().collect()
+    }
+}
+
+/// A token bucket in milli-tokens that holds one second's passes at most.
+#[derive(Debug, Default)]
+struct Bucket {
+    milli_tokens: u64,
+}
+
+impl Bucket {
+    fn fill(&mut self, elapsed_ms: u64, rate_per_s: u32) {
+        let rate = u64::from(rate_per_s);
+        let capacity = (rate * 1000).max(PASS_COST);
+        self.milli_tokens = capacity.min(self.milli_tokens.saturating_add(elapsed_ms.saturating_mul(rate)));
+    }
+
+    fn holds_a_pass(&self) -> bool {
+        self.milli_tokens >= PASS_COST
+    }
+
+    fn take_a_pass(&mut self) {
+        self.milli_tokens -= PASS_COST;
+    }
+}

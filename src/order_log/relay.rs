@@ -1,0 +1,70 @@
+//! The relay: whatever was reserved long ago and is not known to be in the log is appended again.
+//!
+//! It is what makes "reserved" lead to "logged" when an append failed or its caller died in between.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock,
+    reservation::port::{Reservation, Reservations},
+    results::port::{Event, Results},
+};
+
+use super::port::OrderLog;
+
+/// How the relay works.
+#[derive(Clone, Copy, Debug)]
+pub struct RelaySettings {
+    /// How often it looks.
+    pub period: Duration,
+    /// How old a reservation must be before it is appended again, in milliseconds.
+    pub after_ms: u64,
+    /// Reservations appended in one look, at most.
+    pub batch_max: usize,
+}
+
+/// Runs until `stop`.
+pub async fn run(
+    reservations: Arc<dyn Reservations>,
+    log: Arc<dyn OrderLog>,
+    results: Arc<dyn Results>,
+    settings: RelaySettings,
+    stop: CancellationToken,
+) {
+    while stop.run_until_cancelled(tokio::time::sleep(settings.period)).await.is_some() {
+        let before = clock::now().minus_millis(settings.after_ms);
+        match reservations.unlogged(before, settings.batch_max).await {
+            Ok(overdue) => {
+                for reservation in overdue {
+                    if !relay(reservations.as_ref(), log.as_ref(), results.as_ref(), &reservation).await {
+                        break;
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "reservations to relay could not be read"),
+        }
+    }
+}
+
+/// `false`: the log does not take it now; the next look tries again.
+async fn relay(
+    reservations: &dyn Reservations,
+    log: &dyn OrderLog,
+    results: &dyn Results,
+    reservation: &Reservation,
+) -> bool {
+    let Reservation { order_id, request_id, user_id, pool, .. } = *reservation;
+    if let Err(error) = log.append(reservation).await {
+        tracing::warn!(%order_id, %error, "a reservation could not be relayed to the log");
+        return false;
+    }
+    metrics::counter!("panicbuy_relayed_orders_total").increment(1);
+    tracing::info!(%order_id, %pool, "a reservation was relayed to the log");
+    if let Err(error) = reservations.logged(pool, &[order_id]).await {
+        tracing::warn!(%order_id, %error, "a relayed reservation could not be marked as logged");
+    }
+    results.publish(vec![Event::Accepted { user_id, request_id, order_id }]).await;
+    true
+}

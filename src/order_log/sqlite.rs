@@ -1,0 +1,206 @@
+//! The embedded order log: a table in the shop's SQLite file, committed in groups.
+//!
+//! Appends that arrive while a commit is under way share the next one, so the cost of making an order durable falls as
+//! the load rises. Settled records are deleted: the orders themselves are in the store by then.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{Row, SqlitePool};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::{domain::Timestamp, reservation::port::Reservation};
+
+use super::{
+    port::{Entry, LogError, OrderLog, OrderLogReader, Poison},
+    record,
+};
+
+/// The one reader of the log.
+const CONSUMER: &str = "order_writer";
+
+/// Records in one commit, at most.
+const GROUP_MAX: usize = 1024;
+
+impl From<sqlx::Error> for LogError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The appending end.
+#[derive(Debug)]
+pub struct SqliteOrderLog {
+    queue: mpsc::Sender<Append>,
+    appended: Arc<Notify>,
+    pools: Pools,
+}
+
+/// The file's connections: one that writes, some that read.
+#[derive(Clone, Debug)]
+struct Pools {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+#[derive(Debug)]
+struct Append {
+    row: serde_json::Value,
+    done: oneshot::Sender<Result<(), LogError>>,
+}
+
+impl SqliteOrderLog {
+    /// `queue_max`: appends that may wait for their commit; more wait for a free slot.
+    pub fn start(writer: SqlitePool, reader: SqlitePool, queue_max: usize) -> Self {
+        let (queue, appends) = mpsc::channel(queue_max);
+        let appended = Arc::new(Notify::new());
+        tokio::spawn(commit_groups(writer.clone(), appends, Arc::clone(&appended)));
+        Self { queue, appended, pools: Pools { writer, reader } }
+    }
+
+    /// The reading end.
+    pub async fn reader(&self) -> Result<SqliteOrderLogReader, LogError> {
+        let committed: Option<i64> =
+            sqlx::query_scalar("SELECT position FROM order_log_commit WHERE consumer = ?")
+                .bind(CONSUMER)
+                .fetch_optional(&self.pools.reader)
+                .await?;
+        let committed = committed.unwrap_or(0);
+        Ok(SqliteOrderLogReader {
+            pools: self.pools.clone(),
+            appended: Arc::clone(&self.appended),
+            read: committed,
+            committed,
+        })
+    }
+}
+
+#[async_trait]
+impl OrderLog for SqliteOrderLog {
+    async fn append(&self, reservation: &Reservation) -> Result<(), LogError> {
+        let row = serde_json::json!([reservation.pool, record::encode(reservation)]);
+        let (done, answer) = oneshot::channel();
+        let closed = || LogError("the log is closed".to_owned());
+        self.queue.send(Append { row, done }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+}
+
+/// Commits whatever has queued up, group after group, until the log is dropped.
+async fn commit_groups(writer: SqlitePool, mut appends: mpsc::Receiver<Append>, appended: Arc<Notify>) {
+    let mut group = Vec::new();
+    while appends.recv_many(&mut group, GROUP_MAX).await > 0 {
+        metrics::histogram!("panicbuy_log_group_records").record(count(group.len()));
+        let (rows, waiting): (Vec<_>, Vec<_>) =
+            group.drain(..).map(|append| (append.row, append.done)).unzip();
+        let committed = insert(&writer, &serde_json::Value::Array(rows)).await.map_err(LogError::from);
+        if let Err(error) = &committed {
+            tracing::error!(%error, records = waiting.len(), "orders could not be logged");
+        }
+        for done in waiting {
+            let answer = committed.as_ref().map_err(|error| LogError(error.0.clone())).copied();
+            // Who no longer waits has its order relayed, or repeats its request.
+            let _ = done.send(answer);
+        }
+        appended.notify_one();
+    }
+}
+
+async fn insert(writer: &SqlitePool, rows: &serde_json::Value) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO order_log (pool_id, payload) SELECT value ->> 0, value ->> 1 FROM json_each(?)")
+        .bind(rows.to_string())
+        .execute(writer)
+        .await?;
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a histogram takes doubles")]
+fn count(records: usize) -> f64 {
+    records as f64
+}
+
+/// The reading end.
+#[derive(Debug)]
+pub struct SqliteOrderLogReader {
+    pools: Pools,
+    appended: Arc<Notify>,
+    /// Everything up to here was handed out.
+    read: i64,
+    /// Everything up to here is settled.
+    committed: i64,
+}
+
+impl SqliteOrderLogReader {
+    async fn next(&mut self, limit: u32) -> Result<Vec<Entry>, LogError> {
+        let rows = sqlx::query(
+            "SELECT position, payload FROM order_log WHERE position > ? ORDER BY position LIMIT ?",
+        )
+        .bind(self.read)
+        .bind(limit)
+        .fetch_all(&self.pools.reader)
+        .await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let payload: String = row.try_get("payload")?;
+            entries.push(Entry { position: row.try_get("position")?, record: record::decode(&payload) });
+        }
+        if let Some(last) = entries.last() {
+            self.read = last.position;
+        }
+        Ok(entries)
+    }
+}
+
+#[async_trait]
+impl OrderLogReader for SqliteOrderLogReader {
+    async fn read(&mut self, limit: u32, wait: Duration) -> Result<Vec<Entry>, LogError> {
+        let entries = self.next(limit).await?;
+        if !entries.is_empty() {
+            return Ok(entries);
+        }
+        // A notification may be about records read already; then the caller comes again.
+        let _ = tokio::time::timeout(wait, self.appended.notified()).await;
+        self.next(limit).await
+    }
+
+    async fn bury(&mut self, position: i64, poison: &Poison, now: Timestamp) -> Result<(), LogError> {
+        sqlx::query(
+            "INSERT INTO dead_letters (position, payload, reason, created_at) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (position) DO NOTHING",
+        )
+        .bind(position)
+        .bind(&poison.payload)
+        .bind(&poison.reason)
+        .bind(now.as_millis())
+        .execute(&self.pools.writer)
+        .await?;
+        Ok(())
+    }
+
+    async fn commit(&mut self, position: i64) -> Result<(), LogError> {
+        let mut transaction = self.pools.writer.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query(
+            "INSERT INTO order_log_commit (consumer, position) VALUES (?, ?) \
+             ON CONFLICT (consumer) DO UPDATE SET position = excluded.position",
+        )
+        .bind(CONSUMER)
+        .bind(position)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query("DELETE FROM order_log WHERE position <= ?")
+            .bind(position)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        self.committed = position;
+        Ok(())
+    }
+
+    async fn lag(&mut self) -> Result<u64, LogError> {
+        let lag: i64 = sqlx::query_scalar("SELECT count(*) FROM order_log WHERE position > ?")
+            .bind(self.committed)
+            .fetch_one(&self.pools.reader)
+            .await?;
+        Ok(u64::try_from(lag).unwrap_or(0))
+    }
+}

@@ -1,0 +1,85 @@
+//! Tells the ledger of orders that were paid, cancelled or expired, from the rows their transactions left behind.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::port::WaitingRooms,
+    reservation::port::{Closed, EngineError, Reservations},
+    results::port::{Event, Results},
+    store::port::{OrderStore, OutboxEntry, StoreError},
+};
+
+/// Closings applied in one look, at most.
+const BATCH_MAX: u32 = 500;
+
+/// The relay of closings and all it works on.
+pub struct Closings {
+    pub store: Arc<dyn OrderStore>,
+    pub reservations: Arc<dyn Reservations>,
+    pub rooms: Arc<dyn WaitingRooms>,
+    pub results: Arc<dyn Results>,
+    /// Rung by whoever has just closed an order, so that the shopper need not wait for the next look.
+    pub bell: Arc<Notify>,
+    pub period: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ClosingError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Closings {
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.apply().await {
+                // A full batch means that more is waiting.
+                Ok(applied) if applied == BATCH_MAX as usize => continue,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "closings could not be applied; they are tried again"),
+            }
+            tokio::select! {
+                () = self.bell.notified() => {}
+                () = tokio::time::sleep(self.period) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Applies the oldest closings; returns how many of them are done with.
+    async fn apply(&self) -> Result<usize, ClosingError> {
+        let mut done = Vec::new();
+        let mut events = Vec::new();
+        for entry in self.store.outbox(BATCH_MAX).await? {
+            match self.reservations.close(entry.pool, entry.order_id, entry.closing).await {
+                Ok(Closed::NotSettled) => continue,
+                Ok(Closed::Before) => {}
+                Ok(Closed::Now) => {
+                    let closing = entry.closing.status().as_str();
+                    metrics::counter!("panicbuy_closed_orders_total", "status" => closing).increment(1);
+                    events.extend(self.news(&entry).await);
+                }
+                // The pool is rebuilt from the database, which has this closing already.
+                Err(EngineError::NotReady(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            done.push(entry.id);
+        }
+        if !done.is_empty() {
+            self.store.outbox_done(&done).await?;
+        }
+        self.results.publish(events).await;
+        Ok(done.len())
+    }
+
+    async fn news(&self, entry: &OutboxEntry) -> Option<Event> {
+        let standings = self.rooms.standings(entry.pool.promo()?, &[entry.user_id]).await.ok()?;
+        standings.into_iter().next().map(Event::Standing)
+    }
+}

@@ -1,0 +1,210 @@
+//! The in-process engine: every pool's pure state machine behind a lock of its own.
+//!
+//! Serves both ports, because the waiting room and the ledger of a promo change in one step. Nothing here decides
+//! anything: it finds the pool, takes its lock and asks the machine. What it holds is lost with the process and built
+//! again from the database at the start.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use crate::{
+    admission::{
+        port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
+        room::{Full, Room},
+    },
+    domain::{Admission, DrawKey, OrderId, PoolId, PromoId, Reason, Standing, Timestamp, UserId, Verdict},
+};
+
+use super::{
+    ledger::Ledger,
+    pool::Pool,
+    port::{
+        Closed, Closing, EngineError, Gate, Opening, Reservation, Reservations, Reserved, Settled, Snapshot,
+        WithdrawError,
+    },
+};
+
+/// All pools of one process.
+#[derive(Debug)]
+pub struct MemoryEngine {
+    request_memory_ms: u64,
+    pools: DashMap<PoolId, Arc<Mutex<Pool>>>,
+    /// The unsettled orders of each shopper, to answer for orders the database does not have yet.
+    unsettled: DashMap<UserId, Vec<(OrderId, PoolId)>>,
+}
+
+impl MemoryEngine {
+    /// `request_memory_ms`: how long a repeated `request_id` is recognised without asking the database.
+    pub fn new(request_memory_ms: u64) -> Self {
+        Self { request_memory_ms, pools: DashMap::new(), unsettled: DashMap::new() }
+    }
+
+    /// Asks the pool's machine under its lock.
+    fn ask<T>(&self, pool: PoolId, ask: impl FnOnce(&mut Pool) -> T) -> Result<T, EngineError> {
+        let found = self.pools.get(&pool).map(|entry| Arc::clone(entry.value()));
+        let found = found.ok_or(EngineError::NotReady(pool))?;
+        let answer = ask(&mut found.lock());
+        Ok(answer)
+    }
+
+    fn ask_promo<T>(&self, promo: PromoId, ask: impl FnOnce(&mut Pool) -> T) -> Result<T, EngineError> {
+        self.ask(PoolId::Promo(promo), ask)
+    }
+
+    /// Asks the promo's room; a promo without one is not ready.
+    fn ask_room<T>(&self, promo: PromoId, ask: impl FnOnce(&mut Room) -> T) -> Result<T, EngineError> {
+        self.ask_promo(promo, |pool| pool.room.as_mut().map(ask))?
+            .ok_or(EngineError::NotReady(PoolId::Promo(promo)))
+    }
+
+    fn remember_unsettled(&self, order: &Reservation) {
+        self.unsettled.entry(order.user_id).or_default().push((order.order_id, order.pool));
+    }
+
+    fn forget_unsettled(&self, order: &Reservation) {
+        self.unsettled.remove_if_mut(&order.user_id, |_, orders| {
+            orders.retain(|(id, _)| *id != order.order_id);
+            orders.is_empty()
+        });
+    }
+}
+
+#[async_trait]
+impl Reservations for MemoryEngine {
+    async fn open(&self, pool: PoolId, opening: Opening) -> Result<(), EngineError> {
+        let ledger = Ledger::new(opening, self.request_memory_ms);
+        self.pools.insert(pool, Arc::new(Mutex::new(Pool { ledger, room: None })));
+        Ok(())
+    }
+
+    async fn set_gate(&self, pool: PoolId, gate: Gate) -> Result<(), EngineError> {
+        self.ask(pool, |pool| pool.ledger.set_gate(gate))
+    }
+
+    async fn reserve(&self, order: Reservation) -> Result<Reserved, EngineError> {
+        let reserved = self.ask(order.pool, |pool| {
+            let reserved = pool.reserve(order);
+            // Under the pool's lock, so that the order cannot be settled before it is remembered.
+            if let Reserved::Held(held) = &reserved {
+                self.remember_unsettled(held);
+            }
+            reserved
+        });
+        match reserved {
+            Err(EngineError::NotReady(_)) => Ok(Reserved::Refused(Reason::NotReady)),
+            answer => answer,
+        }
+    }
+
+    async fn logged(&self, pool: PoolId, orders: &[OrderId]) -> Result<(), EngineError> {
+        self.ask(pool, |pool| orders.iter().for_each(|order| pool.ledger.logged(*order)))
+    }
+
+    async fn settle(
+        &self,
+        pool: PoolId,
+        verdicts: &[(OrderId, Verdict)],
+    ) -> Result<Vec<Settled>, EngineError> {
+        let settled: Vec<Settled> = self.ask(pool, |pool| {
+            verdicts.iter().filter_map(|(order, verdict)| pool.ledger.settle(*order, *verdict)).collect()
+        })?;
+        settled.iter().for_each(|settled| self.forget_unsettled(&settled.reservation));
+        Ok(settled)
+    }
+
+    async fn close(&self, pool: PoolId, order: OrderId, how: Closing) -> Result<Closed, EngineError> {
+        self.ask(pool, |pool| pool.ledger.close(order, how))
+    }
+
+    async fn deposit(&self, pool: PoolId, units: u32) -> Result<(), EngineError> {
+        self.ask(pool, |pool| pool.ledger.deposit(units))
+    }
+
+    async fn withdraw(&self, pool: PoolId, units: u32) -> Result<(), WithdrawError> {
+        Ok(self.ask(pool, |pool| pool.ledger.withdraw(units))??)
+    }
+
+    async fn snapshot(&self, pool: PoolId) -> Result<Snapshot, EngineError> {
+        self.ask(pool, |pool| pool.snapshot())
+    }
+
+    async fn pending(&self, user: UserId, order: OrderId) -> Result<Option<Reservation>, EngineError> {
+        let found = self.pending_of(user).await?;
+        Ok(found.into_iter().find(|reservation| reservation.order_id == order))
+    }
+
+    async fn pending_of(&self, user: UserId) -> Result<Vec<Reservation>, EngineError> {
+        let orders = self.unsettled.get(&user).map(|entry| entry.value().clone()).unwrap_or_default();
+        let find = |(order, pool)| self.ask(pool, |pool| pool.ledger.pending(order).cloned()).ok().flatten();
+        Ok(orders.into_iter().filter_map(find).collect())
+    }
+
+    async fn unlogged(&self, before: Timestamp, limit: usize) -> Result<Vec<Reservation>, EngineError> {
+        let pools: Vec<_> = self.pools.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let mut found = Vec::new();
+        for pool in pools {
+            let pool = pool.lock();
+            found.extend(pool.ledger.unlogged(before).take(limit - found.len()).cloned());
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl WaitingRooms for MemoryEngine {
+    async fn open_room(&self, promo: PromoId, settings: RoomSettings) -> Result<(), EngineError> {
+        self.ask_promo(promo, |pool| pool.room = Some(Room::new(settings)))
+    }
+
+    async fn configure(&self, promo: PromoId, admission: Admission) -> Result<(), EngineError> {
+        self.ask_room(promo, |room| room.configure(admission))
+    }
+
+    async fn join(
+        &self,
+        promo: PromoId,
+        user: UserId,
+        key: DrawKey,
+        now: Timestamp,
+    ) -> Result<Standing, JoinError> {
+        let joined =
+            self.ask_promo(promo, |pool| pool.join(user, key, now).map(|()| pool.standing(promo, user)))?;
+        joined.map_err(|Full| JoinError::Full)
+    }
+
+    async fn leave(&self, promo: PromoId, user: UserId) -> Result<Standing, EngineError> {
+        self.ask_promo(promo, |pool| {
+            if let Some(room) = pool.room.as_mut() {
+                room.leave(user);
+            }
+            pool.standing(promo, user)
+        })
+    }
+
+    async fn seen(&self, promo: PromoId, users: &[UserId], now: Timestamp) -> Result<(), EngineError> {
+        self.ask_room(promo, |room| users.iter().for_each(|user| room.seen(*user, now)))
+    }
+
+    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
+        self.ask_promo(promo, |pool| pool.tick(promo, now))
+    }
+
+    async fn standings(&self, promo: PromoId, users: &[UserId]) -> Result<Vec<Standing>, EngineError> {
+        self.ask_promo(promo, |pool| users.iter().map(|user| pool.standing(promo, *user)).collect())
+    }
+
+    async fn view(&self, promo: PromoId) -> Result<RoomView, EngineError> {
+        let not_ready = || EngineError::NotReady(PoolId::Promo(promo));
+        self.ask_promo(promo, |pool| pool.view())?.ok_or_else(not_ready)
+    }
+
+    async fn draw(&self, promo: PromoId, after: u64, limit: usize) -> Result<Vec<DrawKey>, EngineError> {
+        self.ask_room(promo, |room| room.draw(after, limit))
+    }
+}

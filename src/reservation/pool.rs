@@ -1,0 +1,141 @@
+//! A pool as one pure state machine: the ledger, and for a promo the waiting room in front of it.
+//!
+//! The two are one step apart on purpose: a reservation uses up a pass, and a pass is only given for a unit that is left.
+
+use crate::{
+    admission::{
+        port::{RoomView, Ticked},
+        room::{Conditions, Full, Room, Spot},
+    },
+    domain::{DrawKey, Gone, OrderStatus, Phase, PromoId, Standing, StandingReason, Timestamp, UserId},
+};
+
+use super::{
+    ledger::{LastOrder, Ledger, is_over},
+    port::{Reservation, Reserved, Snapshot},
+};
+
+/// One pool's whole state.
+#[derive(Debug)]
+pub struct Pool {
+    pub ledger: Ledger,
+    pub room: Option<Room>,
+}
+
+impl Pool {
+    /// Checks and deducts; uses up the shopper's pass if there is a waiting room.
+    pub fn reserve(&mut self, order: Reservation) -> Reserved {
+        let user = order.user_id;
+        let has_pass = self.room.as_ref().is_none_or(|room| room.has_pass(user, order.reserved_at));
+        let reserved = self.ledger.reserve(order, has_pass);
+        if let (Reserved::Held(_), Some(room)) = (&reserved, self.room.as_mut()) {
+            room.take_pass(user);
+        }
+        reserved
+    }
+
+    /// Gives the shopper a place, unless they have one, may not order any more, or the promo is over.
+    pub fn join(&mut self, user: UserId, key: DrawKey, now: Timestamp) -> Result<(), Full> {
+        let over = self.ledger.gate().is_some_and(|gate| is_over(gate, now));
+        match self.room.as_mut() {
+            Some(room) if !over && self.ledger.may_order(user) => room.join(user, key, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets time act on the waiting room.
+    pub fn tick(&mut self, promo: PromoId, now: Timestamp) -> Ticked {
+        let (Some(room), Some(gate)) = (self.room.as_mut(), self.ledger.gate()) else {
+            return Ticked::default();
+        };
+        if is_over(gate, now) {
+            let changed = room.close().into_iter().map(|user| self.standing(promo, user)).collect();
+            return Ticked { opened: false, changed };
+        }
+        let conditions = Conditions {
+            starts_at: gate.starts_at,
+            paused: gate.paused,
+            available: self.ledger.available(),
+            unsettled: self.ledger.unsettled(),
+        };
+        let ticked = room.tick(now, conditions);
+        let mut changed: Vec<Standing> =
+            ticked.admitted.iter().map(|user| self.standing(promo, *user)).collect();
+        changed.extend(ticked.lapsed.into_iter().map(|user| {
+            let mut standing = self.standing(promo, user);
+            if standing.phase == Phase::None {
+                standing.reason = Some(StandingReason::Gone(Gone::PassExpired));
+            }
+            standing
+        }));
+        Ticked { opened: ticked.opened, changed }
+    }
+
+    /// Where the shopper stands: their place or pass, or else their latest order.
+    pub fn standing(&self, promo: PromoId, user: UserId) -> Standing {
+        let none = Standing::none(user, promo);
+        match self.room.as_ref().and_then(|room| room.spot(user)) {
+            Some(Spot::Lobby) => Standing { phase: Phase::Lobby, ..none },
+            Some(Spot::Queued { number, ahead }) => {
+                Standing { phase: Phase::Queued, number: Some(number), ahead: Some(ahead), ..none }
+            }
+            Some(Spot::Admitted { number, expires_at }) => Standing {
+                phase: Phase::Admitted,
+                number: Some(number),
+                ahead: Some(0),
+                pass_expires_at: Some(expires_at),
+                ..none
+            },
+            None => match self.ledger.last_order(user) {
+                Some(order) => with_order(none, order),
+                None if self.ledger.gate().is_some_and(|gate| gate.ended) => {
+                    Standing { reason: Some(StandingReason::Gone(Gone::Ended)), ..none }
+                }
+                None => none,
+            },
+        }
+    }
+
+    /// The pool's units.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            initial: self.ledger.initial(),
+            available: self.ledger.available(),
+            pending: self.ledger.pending_units(),
+            sold: self.ledger.sold(),
+            holds: self.room.as_ref().map_or(0, |room| u32::try_from(room.active()).unwrap_or(u32::MAX)),
+            version: self.ledger.version(),
+        }
+    }
+
+    /// What the room shows to everybody; `None` for a pool without one.
+    pub fn view(&self) -> Option<RoomView> {
+        let room = self.room.as_ref()?;
+        Some(RoomView {
+            lobby: room.lobby(),
+            head: room.head(),
+            waiting: room.waiting(),
+            active: room.active(),
+            rate_per_s: room.rate_per_s(),
+            paused: self.ledger.gate().is_some_and(|gate| gate.paused),
+            available: self.ledger.available(),
+            version: self.ledger.version(),
+        })
+    }
+}
+
+fn with_order(none: Standing, order: LastOrder) -> Standing {
+    let phase = match order.status {
+        OrderStatus::Pending => Phase::Pending,
+        OrderStatus::AwaitingPayment | OrderStatus::Paid => Phase::Confirmed,
+        OrderStatus::Rejected => Phase::Rejected,
+        OrderStatus::Cancelled | OrderStatus::Expired => Phase::None,
+    };
+    Standing {
+        phase,
+        order_id: Some(order.order_id),
+        status: Some(order.status),
+        reason: order.reason.map(StandingReason::Rejected),
+        ..none
+    }
+}
