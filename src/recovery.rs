@@ -1,40 +1,12 @@
 //! Builds the ledgers and waiting rooms from the database, once the order log is drained.
 
 use crate::{
-    admission::port::{RoomSettings, WaitingRooms},
-    domain::{PoolId, Promo, PromoStage, Timestamp},
-    reservation::port::{EngineError, Gate, Opening, Reservations},
+    admission::port::WaitingRooms,
+    domain::{PoolId, PromoStage, Timestamp},
+    reservation::port::{EngineError, Opening, Reservations},
+    service::promo::{RoomLimits, gate},
     store::port::{OrderStore, PoolRow, PromoStore, StoreError},
 };
-
-/// The bounds of a waiting room that are the server's, not the promo's.
-#[derive(Clone, Copy, Debug)]
-pub struct RoomLimits {
-    /// See [`RoomSettings::grace_ms`].
-    pub grace_ms: u64,
-    /// See [`RoomSettings::max_unsettled`].
-    pub max_unsettled: u32,
-    /// See [`RoomSettings::max_places`].
-    pub max_places: u32,
-}
-
-impl RoomLimits {
-    /// The settings of a promo's room.
-    pub fn room_of(&self, promo: &Promo) -> RoomSettings {
-        let Self { grace_ms, max_unsettled, max_places } = *self;
-        RoomSettings { admission: promo.admission, grace_ms, max_unsettled, max_places }
-    }
-}
-
-/// When a promo's pool takes orders, by what is stored of it.
-pub fn gate_of(promo: &Promo) -> Gate {
-    Gate {
-        starts_at: promo.starts_at,
-        ends_at: promo.ends_at,
-        paused: promo.stage == PromoStage::Paused,
-        ended: promo.stage == PromoStage::Ended,
-    }
-}
 
 /// A pool could not be built; none may be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,12 +41,12 @@ pub async fn open_pools(
             initial,
             sold,
             per_user_limit: promo.as_ref().map(|promo| promo.per_user_limit),
-            gate: promo.as_ref().map(gate_of),
+            gate: promo.as_ref().map(gate),
             orders: known,
         };
         reservations.open(pool, opening).await?;
         if let Some(promo) = promo {
-            rooms.open_room(promo.id, limits.room_of(&promo)).await?;
+            rooms.open_room(promo.id, limits.room(promo.admission)).await?;
         }
     }
     Ok(opened)

@@ -54,7 +54,8 @@ impl Pool {
             return Ticked::default();
         };
         if is_over(gate, now) {
-            let changed = room.close().into_iter().map(|user| self.standing(promo, user)).collect();
+            let sent_home = room.close();
+            let changed = sent_home.into_iter().map(|user| self.gone(promo, user, Gone::Ended)).collect();
             return Ticked { opened: false, changed };
         }
         let conditions = Conditions {
@@ -66,13 +67,7 @@ impl Pool {
         let ticked = room.tick(now, conditions);
         let mut changed: Vec<Standing> =
             ticked.admitted.iter().map(|user| self.standing(promo, *user)).collect();
-        changed.extend(ticked.lapsed.into_iter().map(|user| {
-            let mut standing = self.standing(promo, user);
-            if standing.phase == Phase::None {
-                standing.reason = Some(StandingReason::Gone(Gone::PassExpired));
-            }
-            standing
-        }));
+        changed.extend(ticked.lapsed.into_iter().map(|user| self.gone(promo, user, Gone::PassExpired)));
         Ticked { opened: ticked.opened, changed }
     }
 
@@ -99,6 +94,13 @@ impl Pool {
                 None => none,
             },
         }
+    }
+
+    /// The standing of a shopper whose place has just gone, and why.
+    fn gone(&self, promo: PromoId, user: UserId, why: Gone) -> Standing {
+        let standing = self.standing(promo, user);
+        let reason = (standing.phase == Phase::None).then_some(StandingReason::Gone(why));
+        Standing { reason: reason.or(standing.reason), ..standing }
     }
 
     /// The pool's units.

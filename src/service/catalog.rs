@@ -250,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn the_database_is_asked_once_until_something_changes() {
         let shop = Arc::new(Shop::default());
-        let catalog = Catalog::new(shop.clone(), shop.clone(), Duration::from_secs(60));
+        let catalog = Catalog::new(shop.clone(), shop.clone(), Duration::from_mins(1));
         let (a, b) = tokio::join!(catalog.item(ItemId(1)), catalog.item(ItemId(1)));
         assert!(a.unwrap().is_some() && b.unwrap().is_some());
         assert_eq!(shop.asked.load(Ordering::SeqCst), 1);

@@ -1,0 +1,71 @@
+//! The audit of a promo's stock: conservation, from the ledger and from the database.
+//!
+//! Reads both and compares; changes nothing.
+
+use crate::{domain::PromoId, reservation::port::Snapshot, store::port::PoolRow};
+
+/// A promo's stock as its two keepers have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit {
+    pub promo_id: PromoId,
+    pub ledger: Snapshot,
+    pub database: PoolRow,
+    /// Nothing is lost, nothing is sold twice.
+    pub ok: bool,
+}
+
+impl Audit {
+    /// `before` and `after` are the ledger as it was before and after the database was read: a sale does not stand
+    /// still for its auditor.
+    pub fn new(promo_id: PromoId, before: &Snapshot, database: PoolRow, after: Snapshot) -> Self {
+        Self { promo_id, ledger: after, database, ok: conserved(before, &database, &after) }
+    }
+}
+
+/// Every unit of the ledger is available, pending or sold; the database has not sold more than it had; and both agree,
+/// except that the database may already have written orders that are still pending in the ledger.
+fn conserved(before: &Snapshot, database: &PoolRow, after: &Snapshot) -> bool {
+    let sum = u64::from(after.available) + u64::from(after.pending) + u64::from(after.sold);
+    let written = u64::from(before.sold)..=u64::from(after.sold) + u64::from(after.pending);
+    sum == u64::from(after.initial)
+        && database.sold <= database.initial
+        && database.initial == after.initial
+        && written.contains(&u64::from(database.sold))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::PoolId;
+
+    const LEDGER: Snapshot =
+        Snapshot { initial: 10, available: 5, pending: 2, sold: 3, holds: 1, version: 7 };
+
+    fn ok(before: Snapshot, initial: u32, sold: u32, after: Snapshot) -> bool {
+        let row = PoolRow { pool: PoolId::Promo(PromoId(1)), initial, sold };
+        Audit::new(PromoId(1), &before, row, after).ok
+    }
+
+    #[test]
+    fn the_database_may_be_ahead_by_what_is_pending_and_no_further() {
+        let still = |sold| ok(LEDGER, 10, sold, LEDGER);
+        assert!(!still(2));
+        assert!(still(3));
+        assert!(still(5));
+        assert!(!still(6));
+    }
+
+    #[test]
+    fn what_is_sold_between_the_two_reads_is_allowed_for() {
+        let after = Snapshot { available: 1, sold: 7, ..LEDGER };
+        assert!(ok(LEDGER, 10, 6, after));
+        assert!(!ok(LEDGER, 10, 10, after));
+    }
+
+    #[test]
+    fn lost_units_and_oversale_are_found() {
+        assert!(!ok(LEDGER, 10, 3, Snapshot { available: 4, ..LEDGER }));
+        assert!(!ok(LEDGER, 11, 3, LEDGER));
+        assert!(!ok(LEDGER, 9, 10, Snapshot { available: 0, pending: 0, sold: 10, ..LEDGER }));
+    }
+}
