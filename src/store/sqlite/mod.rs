@@ -88,7 +88,7 @@ impl SqliteStore {
 }
 
 fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
-    if url.contains(":memory:") {
+    if url.contains(":memory:") || url.contains("mode=memory") {
         let why = "a database in memory cannot be shared by several connections: name a file";
         return Err(sqlx::Error::Configuration(why.into()).into());
     }
