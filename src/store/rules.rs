@@ -56,9 +56,9 @@ pub(super) fn restocked(pool: &PoolRow, delta: i32) -> Result<u32, StockError> {
     u32::try_from(initial).map_err(|_| StockError::OutOfRange)
 }
 
-/// How many of `units` may go from `pool` back to `shelf`: those that nobody has bought.
-pub(super) fn returnable(pool: &PoolRow, shelf: &PoolRow, units: u32) -> u32 {
-    let room = u32::MAX - shelf.initial;
+/// How many of `units` may go from a promo's `pool` back to its item's: those that nobody has bought.
+pub(super) fn returnable(pool: &PoolRow, items: &PoolRow, units: u32) -> u32 {
+    let room = u32::MAX - items.initial;
     units.min(unsold(pool)).min(room)
 }
 

@@ -7,8 +7,8 @@ use crate::{
     store::port::CloseError,
 };
 
-fn refused_as(result: Result<Order, CloseError>, status: OrderStatus) -> bool {
-    matches!(result, Err(CloseError::WrongStatus(found)) if found == status)
+fn refused_as(result: &Result<Order, CloseError>, status: OrderStatus) -> bool {
+    matches!(result, Err(CloseError::WrongStatus(found)) if *found == status)
 }
 
 /// What the ledger is told, oldest first.
@@ -29,7 +29,7 @@ pub(crate) async fn payment_inside_the_window_is_for_good(one: &dyn Store, two: 
     assert_eq!((paid.status, paid.paid_at), (OrderStatus::Paid, Some(at)));
     assert_eq!(two.order(order.user_id, order.id).await.unwrap(), Some(paid.clone()));
     assert_eq!(one.pay(order.user_id, order.id, window_end()).await.unwrap(), paid);
-    assert!(refused_as(one.cancel(order.user_id, order.id).await, OrderStatus::Paid));
+    assert!(refused_as(&one.cancel(order.user_id, order.id).await, OrderStatus::Paid));
     assert_eq!(one.expire_due(window_end(), 10).await.unwrap(), 0);
     assert_eq!(units(one, PoolId::Promo(live.id)).await, (2, 2));
 
@@ -45,12 +45,12 @@ pub(crate) async fn payment_after_the_window_fails_before_the_sweep_and_after(
 ) {
     let order = posted_order(one, &promo(one, 2).await, 1).await;
     let pay = || one.pay(order.user_id, order.id, window_end());
-    assert!(refused_as(pay().await, OrderStatus::Expired));
+    assert!(refused_as(&pay().await, OrderStatus::Expired));
     assert_eq!(news(one).await, []);
     assert_eq!(one.expire_due(window_end(), 10).await.unwrap(), 1);
-    assert!(refused_as(pay().await, OrderStatus::Expired));
+    assert!(refused_as(&pay().await, OrderStatus::Expired));
     // Even a clock that has been set back does not revive it.
-    assert!(refused_as(one.pay(order.user_id, order.id, NOW).await, OrderStatus::Expired));
+    assert!(refused_as(&one.pay(order.user_id, order.id, NOW).await, OrderStatus::Expired));
     assert_eq!(news(one).await, [(order.id, Closing::Expired)]);
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn cancelling_returns_the_units_once(one: &dyn Store, _: &dyn S
     assert_eq!((cancelled.status, cancelled.paid_at), (OrderStatus::Cancelled, None));
     assert_eq!(one.cancel(order.user_id, order.id).await.unwrap(), cancelled);
     assert_eq!(one.order(order.user_id, order.id).await.unwrap(), Some(cancelled));
-    assert!(refused_as(one.pay(order.user_id, order.id, NOW).await, OrderStatus::Cancelled));
+    assert!(refused_as(&one.pay(order.user_id, order.id, NOW).await, OrderStatus::Cancelled));
     assert_eq!(units(one, PoolId::Promo(live.id)).await, (2, 0));
     assert_eq!(news(one).await, [(order.id, Closing::Cancelled)]);
 
@@ -120,7 +120,7 @@ pub(crate) async fn orders_are_their_shoppers_own_and_newest_first(one: &dyn Sto
     assert!(matches!(one.pay(bob, first, NOW).await, Err(CloseError::NotFound)));
     assert!(matches!(one.cancel(bob, first).await, Err(CloseError::NotFound)));
     assert!(matches!(one.cancel(ann, OrderId(nobody())).await, Err(CloseError::NotFound)));
-    assert!(refused_as(one.pay(ann, third, NOW).await, OrderStatus::Rejected));
+    assert!(refused_as(&one.pay(ann, third, NOW).await, OrderStatus::Rejected));
     assert_eq!(news(one).await, []);
     one.ping().await.unwrap();
 }

@@ -15,7 +15,7 @@ use crate::{
 struct Fixture {
     one: SqliteStore,
     two: SqliteStore,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 async fn open() -> Fixture {
@@ -24,7 +24,7 @@ async fn open() -> Fixture {
     let settings = SqliteSettings::default();
     let one = SqliteStore::open(path.to_str().unwrap(), &settings).await.unwrap();
     let two = SqliteStore::open(&format!("sqlite:{}", path.display()), &settings).await.unwrap();
-    Fixture { one, two, _dir: dir }
+    Fixture { one, two, dir }
 }
 
 conformance!(open);
@@ -53,7 +53,7 @@ async fn a_closed_file_opens_again_with_what_was_in_it() {
     fixture.one.close().await;
     fixture.two.close().await;
     assert!(fixture.one.ping().await.is_err());
-    let path = fixture._dir.path().join("shop.db");
+    let path = fixture.dir.path().join("shop.db");
     let again = SqliteStore::open(path.to_str().unwrap(), &SqliteSettings::default()).await.unwrap();
     assert_eq!(again.user(ann.id).await.unwrap(), Some(ann));
 }
