@@ -66,3 +66,27 @@ pub(super) fn returnable(pool: &PoolRow, items: &PoolRow, units: u32) -> u32 {
 pub(super) fn unsold(pool: &PoolRow) -> u32 {
     pool.initial.saturating_sub(pool.sold)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ItemId, PoolId};
+
+    fn pool(initial: u32, sold: u32) -> PoolRow {
+        PoolRow { pool: PoolId::Item(ItemId(1)), initial, sold }
+    }
+
+    #[test]
+    fn a_pool_above_the_maximum_may_shrink_but_not_grow() {
+        let full = pool(MAX_STOCK + 10, 0);
+        assert_eq!(restocked(&full, -1).unwrap(), MAX_STOCK + 9);
+        assert!(matches!(restocked(&full, 1), Err(StockError::OutOfRange)));
+    }
+
+    #[test]
+    fn units_return_as_far_as_they_are_unsold_and_fit() {
+        assert_eq!(returnable(&pool(5, 2), &pool(0, 0), 9), 3);
+        assert_eq!(returnable(&pool(5, 2), &pool(0, 0), 1), 1);
+        assert_eq!(returnable(&pool(5, 2), &pool(u32::MAX - 1, 0), 9), 1);
+    }
+}

@@ -1,5 +1,7 @@
 //! Batches of reservations.
 
+use std::slice;
+
 use super::{
     LIMIT_REACHED, NOW, SOLD_OUT, Store, WINDOW, item, nobody, of_promo, posted, posted_order, promo,
     reservation, shopper, units,
@@ -168,7 +170,7 @@ pub(crate) async fn opening_orders_are_what_a_ledger_must_know(one: &dyn Store, 
     let paid = posted_order(one, &live, 1).await;
     one.pay(paid.user_id, paid.id, NOW).await.unwrap();
     let late = Reservation { reserved_at: NOW.plus_millis(100), ..of_promo(shopper(one).await, &live, 9) };
-    assert_eq!(one.write_batch(&[late.clone()], NOW).await.unwrap(), [LIMIT_REACHED]);
+    assert_eq!(one.write_batch(slice::from_ref(&late), NOW).await.unwrap(), [LIMIT_REACHED]);
     let ids = async |everything, since: u64| {
         let orders = one.opening_orders(pool, everything, NOW.plus_millis(since)).await.unwrap();
         orders.into_iter().map(|order| order.order_id).collect::<Vec<_>>()

@@ -1,6 +1,8 @@
 //! What every engine of the store promises, as functions over the ports. An engine's tests open two stores on one
 //! database and hand them to each function; `one` and `two` stand for two processes.
 
+use std::slice;
+
 use uuid::Uuid;
 
 use super::port::{ItemStore, OrderStore, PoolRow, PromoStore, UserStore, Written};
@@ -152,7 +154,7 @@ fn of_promo(user: UserId, promo: &Promo, quantity: u32) -> Reservation {
 /// A posted order of a fresh shopper.
 async fn posted_order(store: &dyn Store, promo: &Promo, quantity: u32) -> Order {
     let reservation = of_promo(shopper(store).await, promo, quantity);
-    assert_eq!(store.write_batch(&[reservation.clone()], NOW).await.unwrap(), [posted()]);
+    assert_eq!(store.write_batch(slice::from_ref(&reservation), NOW).await.unwrap(), [posted()]);
     store.order(reservation.user_id, reservation.order_id).await.unwrap().unwrap()
 }
 
