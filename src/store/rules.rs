@@ -56,13 +56,37 @@ pub(super) fn restocked(pool: &PoolRow, delta: i32) -> Result<u32, StockError> {
     u32::try_from(initial).map_err(|_| StockError::OutOfRange)
 }
 
-/// How many of `units` may go from `pool` back to `shelf`: those that nobody has bought.
-pub(super) fn returnable(pool: &PoolRow, shelf: &PoolRow, units: u32) -> u32 {
-    let room = u32::MAX - shelf.initial;
+/// How many of `units` may go from a promo's `pool` back to its item's: those that nobody has bought.
+pub(super) fn returnable(pool: &PoolRow, items: &PoolRow, units: u32) -> u32 {
+    let room = u32::MAX - items.initial;
     units.min(unsold(pool)).min(room)
 }
 
 /// Units of `pool` that nobody has bought.
 pub(super) fn unsold(pool: &PoolRow) -> u32 {
     pool.initial.saturating_sub(pool.sold)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ItemId, PoolId};
+
+    fn pool(initial: u32, sold: u32) -> PoolRow {
+        PoolRow { pool: PoolId::Item(ItemId(1)), initial, sold }
+    }
+
+    #[test]
+    fn a_pool_above_the_maximum_may_shrink_but_not_grow() {
+        let full = pool(MAX_STOCK + 10, 0);
+        assert_eq!(restocked(&full, -1).unwrap(), MAX_STOCK + 9);
+        assert!(matches!(restocked(&full, 1), Err(StockError::OutOfRange)));
+    }
+
+    #[test]
+    fn units_return_as_far_as_they_are_unsold_and_fit() {
+        assert_eq!(returnable(&pool(5, 2), &pool(0, 0), 9), 3);
+        assert_eq!(returnable(&pool(5, 2), &pool(0, 0), 1), 1);
+        assert_eq!(returnable(&pool(5, 2), &pool(u32::MAX - 1, 0), 9), 1);
+    }
 }

@@ -1,4 +1,4 @@
-//! The embedded engine of the store: one SQLite file in WAL mode.
+//! The embedded engine of the store: one file in WAL mode.
 //!
 //! Knows SQL and connections; what to decide it asks the pure modules beside it. There is one writing connection, so
 //! that writers queue for it in this process instead of meeting a busy database; readers have connections of their own
@@ -38,7 +38,7 @@ impl Default for SqliteSettings {
     }
 }
 
-/// The shop in one SQLite file.
+/// The shop in one file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: SqlitePool,
@@ -51,13 +51,13 @@ impl SqliteStore {
     pub async fn open(url: &str, settings: &SqliteSettings) -> Result<Self, StoreError> {
         let file = connect_options(url)?.busy_timeout(settings.busy_timeout);
         // FULL: an accepted order must survive a power cut, so every commit is on the disk before it returns.
-        let writes = file
+        let durable = file
             .clone()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
-        let writer = pool_options(settings, 1).connect_with(writes).await?;
+        let writer = pool_options(settings, 1).connect_with(durable).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(sqlx::Error::from)?;
         let reads = file.pragma("query_only", "ON");
         let reader = pool_options(settings, settings.readers.max(1)).connect_with(reads).await?;
@@ -88,7 +88,7 @@ impl SqliteStore {
 }
 
 fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
-    if url.contains(":memory:") {
+    if url.contains(":memory:") || url.contains("mode=memory") {
         let why = "a database in memory cannot be shared by several connections: name a file";
         return Err(sqlx::Error::Configuration(why.into()).into());
     }

@@ -88,12 +88,12 @@ impl PromoStore for SqliteStore {
         if let Some(other) = overlapping(&mut tx, &promo).await? {
             return Err(StageError::Overlaps(other));
         }
-        let shelf =
+        let stock =
             select_pool(&mut tx, PoolId::Item(promo.item_id)).await?.ok_or(StageError::NotEnoughStock)?;
-        if rules::unsold(&shelf) < promo.stock {
+        if rules::unsold(&stock) < promo.stock {
             return Err(StageError::NotEnoughStock);
         }
-        set_initial(&mut tx, shelf.pool, shelf.initial - promo.stock).await?;
+        set_initial(&mut tx, stock.pool, stock.initial - promo.stock).await?;
         insert_pool(&mut tx, PoolId::Promo(id), promo.stock).await?;
         update_stage(&mut tx, id, PromoStage::Published).await?;
         tx.commit().await.map_err(StoreError)?;
@@ -130,9 +130,9 @@ impl PromoStore for SqliteStore {
 
     async fn return_stock(&self, id: PromoId, units: u32) -> Result<u32, StoreError> {
         let mut tx = self.begin().await?;
-        let Some((shelf, pool)) = pools_of(&mut tx, id).await? else { return Ok(0) };
-        let moved = rules::returnable(&pool, &shelf, units);
-        set_initial(&mut tx, shelf.pool, shelf.initial + moved).await?;
+        let Some((stock, pool)) = pools_of(&mut tx, id).await? else { return Ok(0) };
+        let moved = rules::returnable(&pool, &stock, units);
+        set_initial(&mut tx, stock.pool, stock.initial + moved).await?;
         set_initial(&mut tx, pool.pool, pool.initial - moved).await?;
         tx.commit().await?;
         Ok(moved)
@@ -145,9 +145,9 @@ async fn pools_of(
     id: PromoId,
 ) -> Result<Option<(PoolRow, PoolRow)>, StoreError> {
     let Some(promo) = select_promo(connection, id).await? else { return Ok(None) };
-    let shelf = select_pool(connection, PoolId::Item(promo.item_id)).await?;
+    let stock = select_pool(connection, PoolId::Item(promo.item_id)).await?;
     let pool = select_pool(connection, PoolId::Promo(id)).await?;
-    Ok(shelf.zip(pool))
+    Ok(stock.zip(pool))
 }
 
 async fn select_promo(connection: &mut SqliteConnection, id: PromoId) -> Result<Option<Promo>, StoreError> {
