@@ -51,6 +51,7 @@ pub struct Catalog {
     item_pages: Cache<Key<(Option<ItemId>, u32)>, Page<Item>>,
     promo_pages: Cache<Key<(Option<PromoId>, u32)>, Page<Promo>>,
     live: Cache<Key<()>, Arc<Live>>,
+    unsettled: Cache<Key<()>, Arc<[PromoId]>>,
 }
 
 impl Catalog {
@@ -73,6 +74,7 @@ impl Catalog {
                 .time_to_live(life)
                 .build(),
             live: Cache::builder().max_capacity(1).time_to_live(life).build(),
+            unsettled: Cache::builder().max_capacity(1).time_to_live(life).build(),
         }
     }
 
@@ -114,6 +116,15 @@ impl Catalog {
     /// Every promo that is published or paused, by start.
     pub async fn live_promos(&self) -> Result<Arc<[Arc<Promo>]>, CatalogError> {
         Ok(Arc::clone(&self.live().await?.promos))
+    }
+
+    /// Every ended promo of which an order still awaits its payment.
+    pub async fn unsettled_promos(&self) -> Result<Arc<[PromoId]>, CatalogError> {
+        let load = async {
+            let promos = self.promo_store.unsettled_promos().await?;
+            Ok(promos.into_iter().map(|promo| promo.id).collect())
+        };
+        Ok(self.unsettled.try_get_with(self.key(()), load).await?)
     }
 
     /// Forgets every answer, to be called after each write. A question asked from now on does not share the answer
@@ -228,6 +239,9 @@ mod tests {
             unimplemented!()
         }
         async fn current_promos(&self, _: &[ItemId], _: Timestamp) -> Result<Vec<Promo>, StoreError> {
+            unimplemented!()
+        }
+        async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
             unimplemented!()
         }
         async fn live_promos(&self) -> Result<Vec<Promo>, StoreError> {

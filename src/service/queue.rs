@@ -72,10 +72,11 @@ impl QueueService {
         Ok(RoomNow { status: promo.status(clock::now()), promo, view })
     }
 
-    /// Where the shopper stands in every live promo in which they stand anywhere.
+    /// Where the shopper stands in every promo that is live, or ended with orders to pay, if they stand anywhere.
     pub async fn everywhere(&self, user: UserId) -> Result<Vec<Standing>, QueueError> {
         let mut standings = Vec::new();
-        for promo in self.live().await? {
+        let unsettled = self.catalog.unsettled_promos().await?;
+        for promo in self.live().await?.into_iter().chain(unsettled.iter().copied()) {
             let found = self.rooms.standings(promo, &[user]).await?;
             standings.extend(
                 found

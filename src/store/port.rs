@@ -104,6 +104,8 @@ pub trait PromoStore: Send + Sync {
     async fn current_promos(&self, items: &[ItemId], now: Timestamp) -> Result<Vec<Promo>, StoreError>;
     /// Every promo that is published or paused.
     async fn live_promos(&self) -> Result<Vec<Promo>, StoreError>;
+    /// Every ended promo of which an order still awaits its payment.
+    async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError>;
     /// Moves a draft's stock from the item's pool into a new pool of its own, and publishes it.
     async fn publish_promo(&self, id: PromoId, now: Timestamp) -> Result<Promo, StageError>;
     /// Moves the promo from one of the stages `from` to the stage `to`. Already there: nothing changes, no error.

@@ -81,6 +81,16 @@ impl PromoStore for SqliteStore {
         decode(found)
     }
 
+    async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
+        let found = sqlx::query_as(
+            "SELECT * FROM promos WHERE stage = 'ended' AND id IN \
+             (SELECT promo_id FROM orders WHERE status = 'awaiting_payment') ORDER BY id",
+        )
+        .fetch_all(self.reader())
+        .await?;
+        decode(found)
+    }
+
     async fn publish_promo(&self, id: PromoId, now: Timestamp) -> Result<Promo, StageError> {
         let mut tx = self.begin().await?;
         let promo = select_promo(&mut tx, id).await?.ok_or(StageError::NotFound)?;
