@@ -3,6 +3,7 @@
 //! `docs/architecture.md` is the map. Each module is one stage of the way through, or one layer of the shop around it.
 
 pub mod admission;
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod domain;

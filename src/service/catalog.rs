@@ -30,6 +30,13 @@ const MAX_PAGE_ROWS: u64 = 2_000;
 #[error(transparent)]
 pub struct CatalogError(#[from] Arc<StoreError>);
 
+impl CatalogError {
+    /// What the database said.
+    pub fn store(&self) -> &StoreError {
+        &self.0
+    }
+}
+
 /// Some rows of a longer list in ascending order of id.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
