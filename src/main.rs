@@ -1,21 +1,15 @@
 //! The `panicbuy` program: reads the settings, starts logging and metrics, and runs the app.
 
-use std::net::SocketAddr;
-
 use anyhow::Context;
 use clap::Parser;
 use panicbuy::{
     app::App,
     config::{Cli, Command, Settings},
-    demo, lifecycle, telemetry,
+    demo,
+    gateway::server,
+    lifecycle, telemetry,
 };
-use tokio::net::{TcpListener, TcpSocket};
-
-/// What the kernel buffers for a client that does not read, per connection, in bytes.
-const SEND_BUFFER: u32 = 64 * 1024;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
+use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -41,18 +35,12 @@ async fn main() -> anyhow::Result<()> {
 async fn start(settings: Settings) -> anyhow::Result<(App, TcpListener)> {
     telemetry::start_logging(&settings.server.log, settings.server.log_format)?;
     let metrics = telemetry::start_metrics()?;
-    let listener = listen(settings.server.listen)?;
+    let address = settings.server.listen;
+    let listener = server::listen(address)
+        .with_context(|| format!("--listen (PANICBUY_LISTEN): {address} cannot be had"))?;
     let app = App::start(settings, metrics).await?;
     println!("PanicBuying is listening on http://{}", listener.local_addr()?);
     Ok((app, listener))
-}
-
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.bind(address).with_context(|| format!("--listen (PANICBUY_LISTEN): {address} is not free"))?;
-    Ok(socket.listen(BACKLOG)?)
 }
 
 /// A process that cannot hear signals is stopped by its supervisor all the same.

@@ -1,5 +1,7 @@
 //! Logs and metrics: set up once, at the start of the process.
 
+use std::io::IsTerminal;
+
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -27,7 +29,10 @@ pub struct BadFilter {
 pub fn start_logging(filter: &str, format: LogFormat) -> Result<(), BadFilter> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|problem| BadFilter { value: filter.to_owned(), problem: problem.to_string() })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

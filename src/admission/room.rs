@@ -20,6 +20,8 @@ const PASS_COST: u64 = 1000;
 pub struct Room {
     settings: RoomSettings,
     opened: bool,
+    /// Whether a tick has reported the opening.
+    announced: bool,
     /// Who joined before the opening, in the order of the draw.
     lobby: BTreeSet<(DrawKey, UserId)>,
     /// The keys of the numbered lobby, ascending: number 1 first.
@@ -92,6 +94,7 @@ impl Room {
         Self {
             settings,
             opened: false,
+            announced: false,
             lobby: BTreeSet::new(),
             drawn: Vec::new(),
             places: HashMap::new(),
@@ -112,8 +115,16 @@ impl Room {
         self.settings.admission = admission;
     }
 
-    /// Gives the shopper a place unless they have one or hold a pass. `key` decides the order of the lobby.
-    pub fn join(&mut self, user: UserId, key: DrawKey, now: Timestamp) -> Result<(), Full> {
+    /// Gives the shopper a place unless they have one or hold a pass. `key` decides the order of the lobby, which ends
+    /// at `starts_at` to the millisecond: from then on the seed is public, and a key could be chosen.
+    pub fn join(
+        &mut self,
+        user: UserId,
+        key: DrawKey,
+        now: Timestamp,
+        starts_at: Timestamp,
+    ) -> Result<(), Full> {
+        self.open_if_due(now, starts_at);
         if self.passes.contains_key(&user) {
             return Ok(());
         }
@@ -177,10 +188,9 @@ impl Room {
     pub fn tick(&mut self, now: Timestamp, conditions: Conditions) -> RoomTicked {
         let elapsed_ms = self.last_tick.map_or(0, |last| now.since(last));
         self.last_tick = Some(self.last_tick.map_or(now, |last| last.max(now)));
-        let opened = !self.opened && now >= conditions.starts_at;
-        if opened {
-            self.open();
-        }
+        self.open_if_due(now, conditions.starts_at);
+        let opened = self.opened && !self.announced;
+        self.announced = self.opened;
         if conditions.paused {
             self.stopped_ms += elapsed_ms;
             return RoomTicked { opened, ..RoomTicked::default() };
@@ -195,8 +205,11 @@ impl Room {
         RoomTicked { opened, admitted, lapsed }
     }
 
-    /// Numbers the lobby in ascending order of its keys.
-    fn open(&mut self) {
+    /// Numbers the lobby in ascending order of its keys, once the promo has started.
+    fn open_if_due(&mut self, now: Timestamp, starts_at: Timestamp) {
+        if self.opened || now < starts_at {
+            return;
+        }
         self.opened = true;
         for (key, user) in std::mem::take(&mut self.lobby) {
             self.line.push_back(Some(user));

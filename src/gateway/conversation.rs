@@ -185,7 +185,7 @@ impl Conversation {
         };
         let mut frames = Vec::new();
         for state in &states {
-            frames.extend(self.start_watching(state.promo_id).await.unwrap_or_default());
+            frames.extend(self.start_watching(state.promo_id, "hello").await.unwrap_or_default());
         }
         frames.insert(0, self.welcome(Some(user_id), states).to_text().into());
         Answer::Frames(frames)
@@ -202,19 +202,19 @@ impl Conversation {
     }
 
     async fn watch(&mut self, promo: PromoId) -> Answer {
-        match self.start_watching(promo).await {
+        match self.start_watching(promo, "watch").await {
             Ok(frames) => Answer::Frames(frames),
             Err(error) => Answer::frame(&error),
         }
     }
 
-    /// Lets this socket hear the promo's broadcasts; returns the current ones.
-    async fn start_watching(&mut self, promo: PromoId) -> Result<Vec<Utf8Bytes>, ServerFrame> {
+    /// Lets this socket hear the promo's broadcasts; returns the current ones. `frame` is the client's that asked for it.
+    async fn start_watching(&mut self, promo: PromoId, frame: &str) -> Result<Vec<Utf8Bytes>, ServerFrame> {
         if !self.watched.contains(&promo) && self.watched.len() >= self.gateway.limits.max_watched {
             let message = "this socket watches as many promos as it may";
-            return Err(ServerFrame::error(ErrorCode::TooManyWatched, message, Some("watch".to_owned())));
+            return Err(ServerFrame::error(ErrorCode::TooManyWatched, message, Some(frame.to_owned())));
         }
-        let now = self.gateway.queue.look(promo).await.map_err(|error| trouble(&error, "watch"))?;
+        let now = self.gateway.queue.look(promo).await.map_err(|error| trouble(&error, frame))?;
         self.watched.insert(promo);
         self.gateway.registry.watch(promo, user(self.who), &self.socket, true);
         let queue = ServerFrame::Queue((&now).into());
@@ -223,7 +223,7 @@ impl Conversation {
     }
 
     async fn join(&mut self, promo: PromoId, user: UserId) -> Answer {
-        let watching = match self.start_watching(promo).await {
+        let watching = match self.start_watching(promo, "join").await {
             Ok(frames) => frames,
             Err(error) => return Answer::frame(&error),
         };

@@ -9,7 +9,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,22 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// After an error that accepting cannot help (no free file descriptor), it waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the kernel buffers for a client that does not read, per connection, in bytes.
+const SEND_BUFFER: u32 = 64 * 1024;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Listens on an address; port 0 picks a free one.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `shutdown`, then lets open requests finish. Sockets are not waited for: the sessions drain themselves.
 pub async fn serve(

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use fail::fail_point;
 use sqlx::{Row, SqlitePool};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -107,6 +108,7 @@ async fn commit_groups(writer: SqlitePool, mut appends: mpsc::Receiver<Append>, 
 }
 
 async fn insert(writer: &SqlitePool, rows: &serde_json::Value) -> Result<(), sqlx::Error> {
+    fail_point!("log.insert", |_| Err(sqlx::Error::WorkerCrashed));
     sqlx::query("INSERT INTO order_log (pool_id, payload) SELECT value ->> 0, value ->> 1 FROM json_each(?)")
         .bind(rows.to_string())
         .execute(writer)

@@ -41,9 +41,10 @@ impl Pool {
 
     /// Gives the shopper a place, unless they have one, may not order any more, or the promo is over.
     pub fn join(&mut self, user: UserId, key: DrawKey, now: Timestamp) -> Result<(), Full> {
-        let over = self.ledger.gate().is_some_and(|gate| is_over(gate, now));
-        match self.room.as_mut() {
-            Some(room) if !over && self.ledger.may_order(user) => room.join(user, key, now),
+        match (self.room.as_mut(), self.ledger.gate()) {
+            (Some(room), Some(gate)) if !is_over(gate, now) && self.ledger.may_order(user) => {
+                room.join(user, key, now, gate.starts_at)
+            }
             _ => Ok(()),
         }
     }

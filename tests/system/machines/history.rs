@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use panicbuy::{
-    admission::{port::RoomSettings, room::Room},
+    admission::{
+        port::{RoomSettings, Ticked},
+        room::Room,
+    },
     domain::{
         Admission, DrawKey, ItemId, OrderId, PoolId, Price, PromoId, Reason, RequestId, Timestamp, UserId,
         Verdict,
@@ -160,8 +163,17 @@ impl World {
     }
 
     pub fn pass_time(&mut self, ms: u64) {
+        self.skip_time(ms);
+        self.tick();
+    }
+
+    /// Time passes, and nobody notices.
+    pub fn skip_time(&mut self, ms: u64) {
         self.now = self.now.plus_millis(ms);
-        self.pool.tick(self.promo, self.now);
+    }
+
+    pub fn tick(&mut self) -> Ticked {
+        self.pool.tick(self.promo, self.now)
     }
 
     pub fn apply(&mut self, command: &Command) {

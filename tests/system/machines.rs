@@ -1,6 +1,5 @@
 //! Properties of the pure state machines under generated histories.
 
-#[path = "machines/history.rs"]
 mod history;
 
 use std::collections::{HashMap, HashSet};
@@ -123,4 +122,17 @@ proptest! {
             prop_assert_eq!(number, Some(index as u64 + 1));
         }
     }
+}
+
+/// The seed is public from the start on. Whoever joins then must not get into the draw, even if no tick came yet.
+#[test]
+fn nobody_joins_the_draw_once_the_seed_is_public() {
+    let mut world = World::new(1, 1);
+    world.join_with_key(UserId(1), 500);
+    world.skip_time(history::UNTIL_OPEN_MS);
+    world.join_with_key(UserId(2), 0);
+    assert_eq!(world.pool.standing(world.promo, UserId(1)).number, Some(1));
+    assert_eq!(world.pool.standing(world.promo, UserId(2)).number, Some(2));
+    assert!(world.tick().opened, "the opening is still reported, once");
+    assert!(!world.tick().opened);
 }

@@ -1,0 +1,8 @@
+//! Tests of the whole system on real engines: one crate, so that it is linked once.
+
+mod crash;
+mod gateway;
+mod hostile;
+mod machines;
+mod sale;
+mod support;

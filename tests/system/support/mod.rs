@@ -1,0 +1,115 @@
+//! What the tests of the whole system share: a server in this process on a free port, and clients for it.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub mod client;
+pub mod process;
+pub mod shop;
+
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+
+use clap::Parser;
+use metrics_exporter_prometheus::PrometheusHandle;
+use panicbuy::{
+    app::{App, Services},
+    config::{Cli, Command, Settings},
+    gateway::server,
+    telemetry,
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+pub const ADMIN_EMAIL: &str = "admin@shop.example";
+pub const ADMIN_PASSWORD: &str = "correct horse battery";
+
+/// Whatever a test waits for must come within this.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server in this process with a database of its own.
+pub struct Server {
+    pub address: SocketAddr,
+    pub services: Services,
+    pub directory: TempDir,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    /// A server with the default settings.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A server with these flags beside the usual ones.
+    pub async fn with(flags: &[&str]) -> Self {
+        Self::at(TempDir::new().unwrap(), flags).await
+    }
+
+    /// A server on the database in this directory.
+    pub async fn at(directory: TempDir, flags: &[&str]) -> Self {
+        let settings = settings(directory.path(), flags);
+        let listener = server::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = App::start(settings, metrics()).await.unwrap();
+        let services = app.services.clone();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(app.serve(listener, async {
+            let _ = stopped.await;
+        }));
+        Self { address, services, directory, stop, serving }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Begins the shutdown and waits until the server is gone; returns its directory.
+    pub async fn stop(self) -> TempDir {
+        let _ = self.stop.send(());
+        tokio::time::timeout(PATIENCE, self.serving).await.expect("the server stops").unwrap().unwrap();
+        self.directory
+    }
+
+    /// Begins the shutdown; [`Self::stop`] is the one that waits.
+    pub fn begin_stop(self) -> JoinHandle<anyhow::Result<()>> {
+        let _ = self.stop.send(());
+        self.serving
+    }
+}
+
+fn settings(directory: &std::path::Path, flags: &[&str]) -> Settings {
+    let database = format!("sqlite:{}", directory.join("shop.db").display());
+    let usual = [
+        "panicbuy",
+        "serve",
+        "--database-url",
+        &database,
+        "--admin-email",
+        ADMIN_EMAIL,
+        "--admin-password",
+        ADMIN_PASSWORD,
+    ];
+    let cli = Cli::try_parse_from(usual.iter().chain(flags)).unwrap();
+    match cli.command {
+        Command::Serve(settings) => *settings,
+        Command::Demo(_) => unreachable!("serve was asked for"),
+    }
+}
+
+/// The metrics of this process; there is one recorder for all servers in it.
+pub fn metrics() -> PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    METRICS.get_or_init(|| telemetry::start_metrics().unwrap()).clone()
+}
+
+/// Waits until `condition` gives an answer.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = condition().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,57 @@
+//! The real program as a process of its own, to be killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use super::{ADMIN_EMAIL, ADMIN_PASSWORD, eventually};
+
+/// A running `panicbuy serve`.
+pub struct Process {
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Process {
+    /// Starts the program on the database in `directory`; `failpoints` are those of the `fail` crate.
+    pub fn start(directory: &Path, failpoints: &str, flags: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_panicbuy"))
+            .arg("serve")
+            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+            .arg("--database-url")
+            .arg(format!("sqlite:{}", directory.join("shop.db").display()))
+            .args(["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD])
+            .args(flags)
+            .env("FAILPOINTS", failpoints)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next().expect("the program says where it listens").unwrap();
+        let address = line.rsplit("http://").next().unwrap().parse().unwrap();
+        Self { address, child }
+    }
+
+    /// Waits until the program has died by itself.
+    pub async fn died(mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the program's death", || std::future::ready(child.try_wait().unwrap())).await
+    }
+
+    /// Kills the program: SIGKILL, no goodbye.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
