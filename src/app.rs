@@ -4,6 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use axum::routing::get;
 use governor::Quota;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Notify};
@@ -19,7 +20,7 @@ use crate::{
         hub::Hub,
         registry::Registry,
         server::{self, ServerSettings},
-        upgrade::Door,
+        upgrade::{self, Door},
     },
     lifecycle::Stop,
     order_log::{
@@ -32,8 +33,7 @@ use crate::{
         payment_window,
         writer::{OrderWriter, WriterSettings},
     },
-    random,
-    recovery::{self, RoomLimits},
+    random, recovery,
     reservation::{memory::MemoryEngine, port::Reservations},
     results::{memory::MemoryResults, port::Results},
     service::{
@@ -41,10 +41,10 @@ use crate::{
         item::ItemService,
         order::{OrderEngines, OrderLimits, OrderService},
         password::Passwords,
-        promo::PromoService,
+        promo::{PromoService, RoomLimits},
         queue::QueueService,
         token::Tokens,
-        user::{Email, Password, UserService},
+        user::{EnsureAdminError, UserService},
     },
     store::sqlite::{SqliteSettings, SqliteStore},
 };
@@ -145,10 +145,10 @@ impl App {
         let door = Arc::new(Door::new(gateway, per_address, stop.door.clone()));
 
         spawn_background(&tasks, &settings, &engines, &services, registry, closings_bell, &stop);
-        spawn_tidying(&tasks, Arc::clone(&services.orders), Arc::clone(&door), metrics.clone(), &stop);
+        spawn_tidying(&tasks, &services, Arc::clone(&door), metrics.clone(), &stop);
         let writer = tokio::spawn(writer.run(stop.work.clone(), stop.now.clone()));
 
-        let health = Health::new(Arc::clone(&engines.store), Arc::clone(&services.orders), metrics);
+        let health = Health::new(engines.store.clone(), Arc::clone(&services.orders), metrics);
         let state = ApiState {
             users: services.users,
             items: services.items,
@@ -158,7 +158,10 @@ impl App {
             currency: server_args.currency,
         };
         let request_timeout = Duration::from_millis(server_args.request_timeout_ms);
-        let router = api::router(state, health, Arc::clone(&door), request_timeout);
+        let router = api::router(state, request_timeout)
+            .merge(api::health::routes(health))
+            .route("/ws", get(upgrade::upgrade).with_state(Arc::clone(&door)));
+        let router = api::finish(router);
         let drain_within = Duration::from_millis(server_args.drain_timeout_ms);
         let server_settings = ServerSettings {
             head_within: Duration::from_millis(server_args.head_timeout_ms),
@@ -336,14 +339,16 @@ fn spawn_background(
 
 fn spawn_tidying(
     tasks: &TaskTracker,
-    orders: Arc<OrderService>,
+    services: &Services,
     door: Arc<Door>,
     metrics: PrometheusHandle,
     stop: &Stop,
 ) {
     let stop = stop.work.clone();
+    let (orders, users) = (Arc::clone(&services.orders), Arc::clone(&services.users));
     tasks.spawn(async move {
         while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
+            users.tidy();
             orders.forget_quiet_shoppers();
             door.forget_quiet_addresses();
             metrics.run_upkeep();
@@ -356,12 +361,16 @@ async fn ensure_admin(settings: &Settings, users: &UserService) -> anyhow::Resul
     else {
         return Ok(());
     };
-    let email = Email::parse(email)
-        .map_err(|error| anyhow::anyhow!("--admin-email (PANICBUY_ADMIN_EMAIL) is {email:?}: it {error}"))?;
-    let password = Password::parse(password.clone())
-        .map_err(|error| anyhow::anyhow!("--admin-password (PANICBUY_ADMIN_PASSWORD) {error}"))?;
-    users.ensure_admin(email, password, clock::now()).await?;
-    Ok(())
+    let ensured = users.ensure_admin(email, password.clone(), clock::now()).await;
+    ensured.map(drop).map_err(|error| match error {
+        EnsureAdminError::Email(error) => {
+            anyhow::anyhow!("--admin-email (PANICBUY_ADMIN_EMAIL) is {email:?}: it {error}")
+        }
+        EnsureAdminError::Password(error) => {
+            anyhow::anyhow!("--admin-password (PANICBUY_ADMIN_PASSWORD): it {error}")
+        }
+        error => error.into(),
+    })
 }
 
 /// The secret that signs tokens: as set, or as kept beside the database, or a fresh one that is kept there from now on.

@@ -4,9 +4,12 @@
 
 pub mod admission;
 pub mod api;
+pub mod app;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod domain;
+pub mod gateway;
 pub mod lifecycle;
 pub mod order_log;
 pub mod order_writer;

@@ -151,7 +151,7 @@ export function createActions({ store, api, socket, go, newId = () => crypto.ran
       if (!(await submit("promo", () => api.createPromo(fields)))) return;
       done();
       dispatch({ type: "load/stale", keys: ["items", "promos"] });
-      dispatch({ type: "form/done", form: "promo", said: "Draft created. Publish it below." });
+      dispatch({ type: "form/done", form: "promo", said: "Draft created. It is in the list, ready to publish." });
     },
 
     async movePromo(id, verb) {

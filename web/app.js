@@ -22,7 +22,7 @@ const store = createStore(reduce, initialState({
   session: keep.readSession(),
   requests: keep.readRequests(),
   now: now(),
-}));
+}), now);
 const token = () => store.get().session?.token;
 const api = createApi({ token });
 const socket = createSocket({ token, emit: onSocket });
@@ -63,7 +63,7 @@ function onSocket(event) {
     if (event.status === "login" || event.code === 4500) refused(before);
     return;
   }
-  store.dispatch({ ...event, at: now() });
+  store.dispatch(event);
   if (event.frame.type !== "welcome") return;
   for (const frame of framesAfterWelcome(before, event.frame)) socket.send(frame);
 }
@@ -193,6 +193,6 @@ tick();
 
 /** Just after each full second of the shop's clock, so that every countdown on screen turns together. */
 function tick() {
-  store.dispatch({ type: "tick", at: now() });
+  store.dispatch({ type: "tick" });
   setTimeout(tick, 1000 - (store.get().now % 1000) + 5);
 }

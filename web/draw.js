@@ -64,6 +64,7 @@ export async function* checkDraw({ promo, userId, number, readPage, subtle = glo
 /** The verdict on the own place: `true`, `false`, or `null` when there is nothing to hold it against. */
 export function ownPlaceHolds({ list, number, ownKey, done }) {
   if (!ownKey || !done) return null;
-  if (number !== undefined && number !== null && number <= list.count) return list.mine === number;
-  return list.mine === null ? null : true;
+  const known = number !== undefined && number !== null;
+  if (list.mine === null) return known && number <= list.count ? false : null;
+  return known ? list.mine === number : true;
 }

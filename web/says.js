@@ -105,7 +105,7 @@ function confirmedWords(state, place) {
 }
 
 function goneWords(place, was) {
-  if (place.lost) return "The shop restarted. Asking for your place again.";
+  if (place.lost) return "Asking for your place again.";
   if (place.status === "expired") return "Your order was not paid in time and has lapsed.";
   if (place.status === "cancelled") return "Your order is cancelled.";
   if (place.reason === "pass_expired") return "Your time to buy has run out.";

@@ -33,14 +33,15 @@ export function initialState({ session = null, requests = [], now = 0, route = {
 }
 
 export function reduce(state, event) {
+  const timed = event.at === undefined ? state : { ...state, now: event.at + state.skew };
   const fold = FOLDS[event.type];
-  return fold ? fold(state, event) : state;
+  return fold ? fold(timed, event) : timed;
 }
 
 const FOLDS = {
-  "tick": (state, { at }) => ({ ...state, now: at + state.skew }),
+  "tick": (state) => state, // the time is in every event
   "route": foldRoute,
-  "connection": (state, { type, ...connection }) => ({ ...state, connection }),
+  "connection": (state, { type, at, ...connection }) => ({ ...state, connection }),
   "frame": (state, { frame, at }) => foldFrame(state, frame, at),
   "unwatched": foldUnwatched,
 

@@ -28,6 +28,18 @@ pub(super) struct PageQuery {
     after: Option<i64>,
 }
 
+/// `?limit=&after=` of a list of orders.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is only described; extract::Paging reads it")]
+pub(super) struct OrderPageQuery {
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    after: Option<uuid::Uuid>,
+}
+
 /// `?limit=&after=` of a draw.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -51,7 +51,8 @@ pub fn routes(health: Health) -> Router {
 
 /// 200 while every part works, 503 with the names of those that do not.
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    let database = health.store.ping().await.inspect_err(|error| tracing::error!(%error, "not ready")).is_ok();
+    let database =
+        health.store.ping().await.inspect_err(|error| tracing::error!(%error, "not ready")).is_ok();
     let parts = Parts { database, order_log: health.orders.log_is_well() };
     let ready = parts.database && parts.order_log;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

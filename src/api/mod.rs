@@ -6,7 +6,9 @@ mod check;
 pub mod docs;
 pub mod extract;
 mod guard;
+pub mod health;
 mod item;
+mod order;
 mod page;
 pub mod problem;
 mod promo;
@@ -27,7 +29,9 @@ use utoipa_axum::router::OpenApiRouter;
 use self::problem::{Code, Problem};
 use crate::{
     domain::Currency,
-    service::{item::ItemService, promo::PromoService, token::Tokens, user::UserService},
+    service::{
+        item::ItemService, order::OrderService, promo::PromoService, token::Tokens, user::UserService,
+    },
 };
 
 /// The longest body of a request.
@@ -39,6 +43,7 @@ pub struct ApiState {
     pub users: Arc<UserService>,
     pub items: Arc<ItemService>,
     pub promos: Arc<PromoService>,
+    pub orders: Arc<OrderService>,
     pub tokens: Arc<Tokens>,
     pub currency: Currency,
 }
@@ -68,7 +73,11 @@ pub fn openapi() -> serde_json::Value {
 }
 
 fn described() -> OpenApiRouter<ApiState> {
-    let api = OpenApiRouter::new().merge(user::routes()).merge(item::routes()).merge(promo::routes());
+    let api = OpenApiRouter::new()
+        .merge(user::routes())
+        .merge(item::routes())
+        .merge(promo::routes())
+        .merge(order::routes());
     OpenApiRouter::with_openapi(docs::base()).nest("/api/v1", api)
 }
 

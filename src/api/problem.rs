@@ -17,6 +17,7 @@ use crate::{
     service::{
         catalog::CatalogError,
         item::{CreateItemError, RestockError},
+        order::OrderError,
         password::PasswordError,
         promo::{AskPromoError, CreatePromoError, LifecycleError},
         token::TokenError,
@@ -65,9 +66,11 @@ macro_rules! codes {
 codes! {
     BadRequest = BAD_REQUEST, "bad_request", "The request makes no sense";
     MalformedJson = BAD_REQUEST, "malformed_json", "The body is not JSON";
+    NotAHandshake = BAD_REQUEST, "not_a_handshake", "This is for WebSockets of the subprotocol panicbuy.v1";
     NotAuthenticated = UNAUTHORIZED, "not_authenticated", "Log in first";
     TokenExpired = UNAUTHORIZED, "token_expired", "The session has expired";
     BadCredentials = UNAUTHORIZED, "bad_credentials", "The e-mail address or the password is wrong";
+    ForbiddenOrigin = FORBIDDEN, "forbidden_origin", "Pages from there may not open sockets here";
     Forbidden = FORBIDDEN, "forbidden", "This is for administrators";
     NotFound = NOT_FOUND, "not_found", "There is nothing here";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "This cannot be done here";
@@ -352,6 +355,16 @@ impl From<CloseError> for Problem {
                 Self::new(Code::WrongStatus).detail(format!("the order is {}", status.as_str()))
             }
             CloseError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Close(error) => error.into(),
+            OrderError::Store(error) => error.into(),
+            OrderError::Engine(error) => error.into(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     config::DemoSettings,
     domain::{PromoId, Timestamp},
     random,
+    service::user::{DisplayName, Email},
 };
 
 use shopper::{Shopper, Temper};
@@ -46,7 +47,10 @@ pub async fn open_shop(services: &Services, crowd: &Crowd, address: SocketAddr) 
     let promo = shop::stock_shelves(services, crowd, starts_at).await?;
     let shoppers = enrol(services, crowd.shoppers, promo, address).await?;
     println!("The sale opens in {} s at http://{address}/#/promos/{promo}", crowd.opens_in_s);
-    println!("{} simulated shoppers want {} units. Register, join, and try your luck.", crowd.shoppers, crowd.stock);
+    println!(
+        "{} simulated shoppers want {} units. Register, join, and try your luck.",
+        crowd.shoppers, crowd.stock
+    );
     Ok(Shoppers { shoppers, arrivals_ms: time_to_arrive(crowd, starts_at) })
 }
 
@@ -66,9 +70,10 @@ async fn enrol(
     for number in 1..=count {
         let email = format!("shopper-{number}.{run}@demo.invalid");
         let name = format!("Shopper {number}");
-        let token = services.users.enrol_without_password(&email, &name, clock::now()).await?;
+        let (email, name) = (Email::parse(&email)?, DisplayName::parse(&name)?);
+        let session = services.users.enrol_without_password(email, name, clock::now()).await?;
         let orders = Arc::clone(&services.orders);
-        shoppers.push(Shopper { address, token, promo, temper: Temper::random(), orders });
+        shoppers.push(Shopper { address, session, promo, temper: Temper::random(), orders });
     }
     Ok(shoppers)
 }

@@ -3,8 +3,8 @@
 use crate::{
     app::Services,
     clock,
-    domain::{Admission, ItemId, NewItem, Price, PromoId, Timestamp},
-    service::promo::PromoDraft,
+    domain::{Admission, ItemId, NewItem, NewPromo, Price, PromoId, Timestamp},
+    random,
 };
 
 use super::Crowd;
@@ -23,7 +23,12 @@ const SHELF: [(&str, &str, &str, i64); 6] = [
         "/img/headphones.svg",
         24_900,
     ),
-    ("Nova game console", "The one everybody wants this year, with one controller.", "/img/console.svg", 49_900),
+    (
+        "Nova game console",
+        "The one everybody wants this year, with one controller.",
+        "/img/console.svg",
+        49_900,
+    ),
     ("Meridian watch", "Automatic movement, sapphire glass, 39 mm.", "/img/watch.svg", 32_500),
     ("Parallax camera", "Full frame in a coat pocket. With the 35 mm lens.", "/img/camera.svg", 129_900),
     ("Ember kettle", "Boils to the degree, keeps it warm for an hour.", "/img/kettle.svg", 8_900),
@@ -35,7 +40,11 @@ const SECOND_SALE_AFTER_MS: u64 = 180_000;
 const SALE_LASTS_MS: u64 = 1_800_000;
 
 /// Creates items and two sales; returns the sale the crowd comes for.
-pub async fn stock_shelves(services: &Services, crowd: &Crowd, starts_at: Timestamp) -> anyhow::Result<PromoId> {
+pub async fn stock_shelves(
+    services: &Services,
+    crowd: &Crowd,
+    starts_at: Timestamp,
+) -> anyhow::Result<PromoId> {
     let mut items = Vec::new();
     for (title, description, image_url, price) in SHELF {
         let item = NewItem {
@@ -45,7 +54,7 @@ pub async fn stock_shelves(services: &Services, crowd: &Crowd, starts_at: Timest
             price: Price(price),
             stock: crowd.stock + 500,
         };
-        items.push(services.items.create(&item, clock::now()).await?.id);
+        items.push(services.items.create(item, clock::now()).await?.id);
     }
     let first = sale(items[2], "Nova launch night", Price(34_900), crowd.stock, starts_at);
     let later = starts_at.plus_millis(SECOND_SALE_AFTER_MS);
@@ -55,8 +64,8 @@ pub async fn stock_shelves(services: &Services, crowd: &Crowd, starts_at: Timest
     Ok(promo)
 }
 
-fn sale(item_id: ItemId, title: &str, price: Price, stock: u32, starts_at: Timestamp) -> PromoDraft {
-    PromoDraft {
+fn sale(item_id: ItemId, title: &str, price: Price, stock: u32, starts_at: Timestamp) -> NewPromo {
+    NewPromo {
         item_id,
         title: title.to_owned(),
         price,
@@ -66,10 +75,11 @@ fn sale(item_id: ItemId, title: &str, price: Price, stock: u32, starts_at: Times
         ends_at: starts_at.plus_millis(SALE_LASTS_MS),
         admission: Admission { rate_per_s: 4, max_active: 25, pass_ttl_ms: 60_000 },
         payment_window_ms: 60_000,
+        seed: random::seed(),
     }
 }
 
-async fn publish(services: &Services, draft: PromoDraft) -> anyhow::Result<PromoId> {
+async fn publish(services: &Services, draft: NewPromo) -> anyhow::Result<PromoId> {
     let now = clock::now();
     let promo = services.promos.create(draft, now).await?;
     services.promos.publish(promo.id, now).await?;

@@ -13,13 +13,13 @@ use crate::{
     domain::{OrderId, Phase, PromoId, RequestId},
     gateway::protocol::{ClientFrame, OrderFrame, SUBPROTOCOL, ServerFrame, StateFrame},
     random,
-    service::{order::OrderService, token::Identity},
+    service::{order::OrderService, user::Session},
 };
 
 /// What a shopper needs to shop.
 pub struct Shopper {
     pub address: SocketAddr,
-    pub token: (String, Identity),
+    pub session: Session,
     pub promo: PromoId,
     pub temper: Temper,
     pub orders: Arc<OrderService>,
@@ -84,7 +84,7 @@ impl Shopper {
         let uri: Uri = format!("ws://{}/ws", self.address).parse().expect("an address makes a URI");
         let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL);
         let (mut socket, _) = connect_async(request).await?;
-        say(&mut socket, &ClientFrame::Hello { token: Some(self.token.0.clone()) }).await?;
+        say(&mut socket, &ClientFrame::Hello { token: Some(self.session.token.clone()) }).await?;
         say(&mut socket, &ClientFrame::Join { promo_id: self.promo }).await?;
         let distracted = tokio::time::sleep(Duration::from_millis(random::below(20_000)));
         tokio::pin!(distracted);
@@ -121,7 +121,11 @@ impl Shopper {
         }
     }
 
-    async fn act(&mut self, socket: &mut Socket, state: StateFrame) -> Result<Option<Visit>, tungstenite::Error> {
+    async fn act(
+        &mut self,
+        socket: &mut Socket,
+        state: StateFrame,
+    ) -> Result<Option<Visit>, tungstenite::Error> {
         match state.phase {
             Phase::Admitted if self.temper.dreams => {
                 self.temper.dreams = false;
@@ -154,7 +158,7 @@ impl Shopper {
     async fn pay(&self, order: Option<OrderId>) {
         let Some(order) = order.filter(|_| self.temper.pays) else { return };
         tokio::time::sleep(Duration::from_millis(self.temper.pays_after_ms)).await;
-        if let Err(error) = self.orders.pay(self.token.1.user_id, order).await {
+        if let Err(error) = self.orders.pay(self.session.user.id, order).await {
             tracing::debug!(%error, "a simulated shopper could not pay");
         }
     }

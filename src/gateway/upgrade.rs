@@ -19,7 +19,7 @@ use futures_util::{SinkExt, StreamExt};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::api::problem::Problem;
+use crate::api::problem::{Code, Problem};
 
 use super::{
     conversation::Gateway,
@@ -66,14 +66,14 @@ impl Door {
 
     fn refusal(&self, headers: &HeaderMap, address: IpAddr) -> Option<Problem> {
         if self.shutdown.is_cancelled() {
-            return Some(Problem::unavailable());
+            return Some(Problem::new(Code::Unavailable).detail("the server is shutting down"));
         }
         if !origin_is_allowed(headers, &self.gateway.limits.allowed_origins) {
-            return Some(Problem::forbidden_origin());
+            return Some(Problem::new(Code::ForbiddenOrigin));
         }
         if self.per_address.check_key(&address).is_err() {
             metrics::counter!("panicbuy_limits_hit_total", "limit" => "handshakes_per_address").increment(1);
-            return Some(Problem::rate_limited(1000));
+            return Some(Problem::new(Code::RateLimited));
         }
         None
     }
@@ -92,11 +92,14 @@ pub async fn upgrade(
     }
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return Problem::not_a_handshake(&rejection).into_response(),
+        Err(rejection) => {
+            return Problem::new(Code::NotAHandshake).detail(rejection.body_text()).into_response();
+        }
     };
     let Some(permit) = door.gateway.registry.admit(door.gateway.limits.max_sockets) else {
         metrics::counter!("panicbuy_limits_hit_total", "limit" => "sockets").increment(1);
-        return Problem::unavailable().into_response();
+        let full = Problem::new(Code::Unavailable).detail("the server holds as many sockets as it may");
+        return full.into_response();
     };
     let session_of = Arc::clone(&door);
     upgrade

@@ -40,7 +40,7 @@ pub trait OrderLog: Send + Sync {
 
 /// The end of the log that the order writer reads.
 #[async_trait]
-pub trait OrderLogReader: Send {
+pub trait OrderLogReader: Send + Sync {
     /// The next records, at most `limit`. Waits up to `wait` for the first; empty if none came.
     async fn read(&mut self, limit: u32, wait: Duration) -> Result<Vec<Entry>, LogError>;
 

@@ -15,9 +15,9 @@ export function adminView(state, act) {
   return [
     heading("Shop desk"),
     !ready && waitingFor({ items, promos }, act.retryLoad),
+    ready && h("div", { class: "desk-new", key: "new" }, newPromo(state, act), newItem(state, act)),
     ready && promoTable(state, act),
     ready && itemTable(state, act),
-    h("div", { class: "desk-forms", key: "forms" }, newPromo(state, act), newItem(state, act)),
   ];
 }
 
@@ -27,7 +27,7 @@ function promoTable(state, act) {
   const promos = [...state.promos.ids].sort((a, b) => b - a).map((id) => livePromo(state, id));
   return h("section", { "aria-labelledby": "desk-promos", key: "promos" },
     h("h2", { id: "desk-promos" }, "Sales"),
-    promos.length === 0 && h("p", { class: "muted" }, "None yet. Create one below."),
+    promos.length === 0 && h("p", { class: "muted" }, "None yet. Create one above."),
     h("ul", { class: "desk-list" }, promos.map((promo) => promoRow(state, act, promo))));
 }
 
@@ -105,7 +105,7 @@ function auditLines(audit, prefix = "") {
 function itemTable(state, act) {
   return h("section", { "aria-labelledby": "desk-items", key: "items" },
     h("h2", { id: "desk-items" }, "Items"),
-    state.items.ids.length === 0 && h("p", { class: "muted" }, "None yet. Create one below."),
+    state.items.ids.length === 0 && h("p", { class: "muted" }, "None yet. Create one above."),
     h("ul", { class: "desk-list" }, state.items.ids.map((id) => itemRow(state, act, state.items.byId[id]))),
     state.items.next !== null && button("Show more", { onclick: act.moreItems, busy: state.forms.more?.busy }));
 }
@@ -127,8 +127,8 @@ function itemRow(state, act, item) {
 function newItem(state, act) {
   const errors = state.forms.item?.errors ?? {};
   const f = (name, label, more) => field({ form: "item", name, label, error: errors[name], ...more });
-  return h("section", { class: "panel", "aria-labelledby": "desk-new-item", key: "new-item" },
-    h("h2", { id: "desk-new-item" }, "New item"),
+  return h("details", { class: "panel", key: "new-item" },
+    h("summary", null, h("h2", null, "New item")),
     form({ name: "item", label: "New item", state: state.forms.item, submit: "Create item", onsubmit: (fields, done) => act.createItem({ ...fields, image_url: fields.image_url || null, ...numbers({ price_minor: fields.price_minor, stock: fields.stock }) }, done) },
       f("title", "Title"),
       f("description", "Description", { type: "textarea" }),
@@ -144,8 +144,8 @@ function newPromo(state, act) {
   const errors = state.forms.promo?.errors ?? {};
   const f = (name, label, more) => field({ form: "promo", name, label, wide: false, error: errors[name] ?? errors[`admission.${name}`], ...more });
   const options = state.items.ids.map((id) => [String(id), state.items.byId[id].title]);
-  return h("section", { class: "panel", "aria-labelledby": "desk-new-promo", key: "new-promo" },
-    h("h2", { id: "desk-new-promo" }, "New sale"),
+  return h("details", { class: "panel", key: "new-promo" },
+    h("summary", null, h("h2", null, "New sale")),
     form({ name: "promo", label: "New sale", state: state.forms.promo, submit: "Create draft", onsubmit: (fields, done) => act.createPromo(promoBody(fields), done) },
       choice({ form: "promo", name: "item_id", label: "Item", options, error: errors.item_id }),
       f("title", "Title", { wide: true }),

@@ -66,7 +66,7 @@ function crowd(state, promo) {
   const scheduled = promo.status === "scheduled";
   const n = scheduled ? queue.lobby : queue.waiting;
   const where = scheduled ? "in the lobby" : "in the queue";
-  return h("p", { class: "crowd", key: "crowd" }, n === 0 ? `Nobody is ${where} yet.` : `${plural(n, "person", "people")} ${where}.`);
+  return h("p", { class: "crowd", key: "crowd" }, n === 0 ? (scheduled ? "Nobody is in the lobby yet." : "Nobody is waiting right now.") : `${plural(n, "person", "people")} ${where}.`);
 }
 
 /** What happened to the last turn; `null` when there was none. */
@@ -120,7 +120,7 @@ function queued(state, act, promo) {
     meter({ value: where.progress, label: "Way to your turn", text: `${Math.round(where.progress * 100)} percent`, kind: "way" }),
     h("dl", { class: "facts inline", key: "facts" },
       h("div", null, h("dt", null, "Your number"), h("dd", null, number(where.number))),
-      h("div", null, h("dt", null, "Called so far"), h("dd", null, number(where.head))),
+      h("div", null, h("dt", null, "Called"), h("dd", null, number(where.head))),
       h("div", null, h("dt", null, "Expected wait"), h("dd", null, waitWords(promo, where)))),
     stockLine(promo),
     h("p", { class: "odds", key: "odds" }, oddsWords(promo, where)),

@@ -1,7 +1,7 @@
 // Leads one person through every state of the page and lets `look(name, page)` look at each.
 // Used for the accessibility checks and for the screenshots, so that both see the same things.
 
-import { openPage, phase } from "./page.mjs";
+import { openPage, phase, REFUSED } from "./page.mjs";
 import { shopperSocket } from "./socket.mjs";
 
 const HOUR = 3_600_000;
@@ -14,27 +14,33 @@ const GOODS = [
   ["Morning kettle", "/img/kettle.svg", 7_900, null, "Boils a litre in three minutes and keeps it warm."],
 ];
 
-export async function visitStates({ url, shop, browser, only = [] }, look) {
-  const wants = (name) => only.length === 0 || only.includes(name);
-  const street = await stockTheShop(shop);
-  for (const [name, visit] of Object.entries(VISITS)) {
-    if (!wants(name)) continue;
-    const shopper = visit.admin ? { session: await adminSession(shop) } : visit.visitor ? null : await shop.shopper("Mira");
-    const { page, context, troubles } = await openPage(browser, { session: shopper?.session });
-    const helpers = [];
-    try {
-      await visit.go({ page, url, shop, street, shopper, helpers });
-      await look(name, page);
-    } catch (error) {
-      throw new Error(`${name}: ${error.message}\n${troubles.join("\n")}`, { cause: error });
-    } finally {
-      for (const helper of helpers) helper.close();
-      await context.close();
-    }
+export async function visitStates({ only = [], ...at }, look) {
+  const street = await stockTheShop(at.shop);
+  for (const name of STATES) {
+    if (only.length === 0 || only.includes(name)) await visitState(name, { ...at, street }, (page) => look(name, page));
   }
 }
 
-async function stockTheShop(shop) {
+/** Afterwards the console must have been quiet, but for the answers that the visit provokes on purpose. */
+export async function visitState(name, { url, shop, browser, street }, look) {
+  const visit = VISITS[name];
+  const session = visit.admin ? await adminSession(shop) : visit.visitor ? undefined : (await shop.shopper("Mira")).session;
+  const { page, context, troubles } = await openPage(browser, { session, allow: visit.allow });
+  const helpers = [];
+  try {
+    await visit.go({ page, url, shop, street, helpers });
+    await look(page);
+    if (troubles.length > 0) throw new Error("there was trouble in the console");
+  } catch (error) {
+    error.message = `${name}: ${error.message}\n${troubles.join("\n")}\non screen: ${await page.locator("body").innerText().catch(() => "nothing")}`;
+    throw error;
+  } finally {
+    for (const helper of helpers) helper.close();
+    await context.close();
+  }
+}
+
+export async function stockTheShop(shop) {
   const items = [];
   for (const [title, image_url, price_minor, , description] of GOODS) {
     items.push(await shop.item({ title, image_url, price_minor, description, stock: 5_000 }));
@@ -54,13 +60,10 @@ async function adminSession(shop) {
 const goto = (page, url, hash) => page.goto(`${url}/${hash}`);
 
 /** An opened sale of its own for one visit, so that visits do not stand in each other's queues. */
-async function ownSale({ shop, street }, more = {}) {
-  return shop.promo({ item_id: street.items[0].id, ...(await freshItem(shop)), title: "Aurora runner", stock: 20, opensIn: 1200, ...more });
-}
-
-async function freshItem(shop) {
+async function ownSale({ shop }, more = {}) {
   const [title, image_url, price_minor, , description] = GOODS[0];
-  return { item_id: (await shop.item({ title, image_url, price_minor, description, stock: 500 })).id };
+  const item = await shop.item({ title, image_url, price_minor, description, stock: 500 });
+  return shop.promo({ item_id: item.id, title, stock: 20, opensIn: 1200, ...more });
 }
 
 async function toAdmitted(at, more) {
@@ -100,7 +103,7 @@ const VISITS = {
     await page.locator(".chip.ongoing").waitFor();
   } },
   "login": { visitor: true, go: ({ page, url }) => goto(page, url, "#/login") },
-  "register-errors": { visitor: true, async go({ page, url }) {
+  "register-errors": { visitor: true, allow: REFUSED, async go({ page, url }) {
     await goto(page, url, "#/register");
     await page.getByLabel("Email").fill("not an address");
     await page.getByLabel("Password").fill("short");
@@ -186,3 +189,5 @@ const VISITS = {
   } },
   "missing": { visitor: true, go: ({ page, url }) => goto(page, url, "#/nowhere") },
 };
+
+export const STATES = Object.keys(VISITS);

@@ -1,0 +1,137 @@
+// The wire is cut, the server dies, the session ends: the person keeps what was theirs.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CUT, phase, REFUSED } from "../support/page.mjs";
+import { startProxy } from "../support/proxy.mjs";
+import { startServer } from "../support/server.mjs";
+import { Shop } from "../support/shop.mjs";
+import { suite } from "../support/suite.mjs";
+
+const at = suite();
+const reconnecting = (page) => page.locator("[data-connection=reconnecting]");
+
+test("a cut connection shows that it reconnects, and keeps the place", async () => {
+  const promo = await at.shop.promo({ opensIn: 3_600_000 });
+  const { session } = await at.shop.shopper();
+  const proxy = await startProxy(at.server.port);
+  try {
+    await at.visit({ session, url: proxy.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: "Join the lobby" }).click();
+      await phase(page, "lobby");
+      proxy.cut();
+      await reconnecting(page).waitFor();
+      await page.getByText("Your place is kept meanwhile.").waitFor();
+      await phase(page, "lobby");
+      proxy.mend();
+      await reconnecting(page).waitFor({ state: "detached" });
+      await phase(page, "lobby");
+    });
+  } finally {
+    proxy.close();
+  }
+});
+
+test("an order whose answer was cut off is answered after the reconnect, once", async () => {
+  const promo = await at.shop.promo({ opensIn: 300, stock: 5 });
+  const { session } = await at.shop.shopper();
+  const proxy = await startProxy(at.server.port);
+  try {
+    await at.visit({ session, url: proxy.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: /^Join the/ }).click();
+      await phase(page, "admitted");
+      const cut = proxy.cutBefore((text) => /"(accepted|pending)"/.test(text));
+      await page.locator("[data-buy]").click();
+      await cut;
+      await reconnecting(page).waitFor();
+      const [request] = await page.evaluate(() => JSON.parse(sessionStorage.getItem("panicbuy.requests")));
+      const repeated = page.waitForEvent("websocket").then((socket) => new Promise((settle) => {
+        socket.on("framesent", ({ payload }) => {
+          const frame = JSON.parse(payload);
+          if (frame.type === "order") settle(frame);
+        });
+      }));
+      proxy.mend();
+      assert.equal((await repeated).request_id, request.request_id, "the same request, not another one");
+      await phase(page, "confirmed");
+      await page.locator("[data-pay]").click();
+      await page.getByRole("heading", { name: "Paid. Thank you!" }).waitFor();
+      assert.equal(await page.evaluate(() => sessionStorage.getItem("panicbuy.requests")), null);
+    });
+  } finally {
+    proxy.close();
+  }
+  assert.equal((await at.shop.orders(session)).length, 1);
+  const audit = await at.shop.audit(promo.id);
+  assert.equal(audit.ok, true);
+  assert.equal((await at.shop.call("GET", `/promos/${promo.id}`)).available, 4);
+});
+
+test("a reload while the answer is out repeats the same order", async () => {
+  const promo = await at.shop.promo({ opensIn: 300, stock: 5 });
+  const { session } = await at.shop.shopper();
+  const proxy = await startProxy(at.server.port);
+  try {
+    await at.visit({ session, url: proxy.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: /^Join the/ }).click();
+      await phase(page, "admitted");
+      const cut = proxy.cutBefore((text) => /"(accepted|pending)"/.test(text));
+      await page.locator("[data-buy]").click();
+      await cut;
+      await reconnecting(page).waitFor();
+      proxy.mend();
+      await page.reload();
+      await phase(page, "confirmed");
+    });
+  } finally {
+    proxy.close();
+  }
+  assert.equal((await at.shop.orders(session)).length, 1);
+});
+
+test("a killed and restarted server finds the same people in the lobby, without a click", async () => {
+  const first = await startServer();
+  const shop = await new Shop(first.url).open();
+  const promo = await shop.promo({ opensIn: 3_600_000 });
+  const { session } = await shop.shopper();
+  let second;
+  try {
+    await at.visit({ session, url: first.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: "Join the lobby" }).click();
+      await phase(page, "lobby");
+      await first.kill();
+      await reconnecting(page).waitFor();
+      second = await startServer({ port: first.port, dir: first.home });
+      await reconnecting(page).waitFor({ state: "detached" });
+      await phase(page, "lobby");
+    });
+  } finally {
+    await (second ?? first).stop();
+  }
+});
+
+test("a session that is no longer good leads to the log-in and back", async () => {
+  const promo = await at.shop.promo({ opensIn: 3_600_000 });
+  const shopper = await at.shop.shopper();
+  const stale = { ...shopper.session, token: `${shopper.session.token.slice(0, -6)}AAAAAA` };
+  await at.visit({ session: stale, hash: `#/promo/${promo.id}`, allow: REFUSED }, async (page) => {
+    await page.getByText("Your log-in has run out.").waitFor();
+    await page.getByLabel("Email").fill(shopper.email);
+    await page.getByLabel("Password").fill(shopper.password);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.getByRole("button", { name: "Join the lobby" }).click();
+    await phase(page, "lobby");
+    await page.getByRole("button", { name: "Log out" }).click();
+    await page.getByRole("link", { name: "Log in" }).waitFor();
+    assert.equal(await page.evaluate(() => localStorage.getItem("panicbuy.session")), null);
+  });
+});
+
+test("a wrong password is told without a hint which part was wrong", async () => {
+  await at.visit({ hash: "#/login", allow: REFUSED }, async (page) => {
+    await page.getByLabel("Email").fill("nobody@mail.example");
+    await page.getByLabel("Password").fill("a long enough password");
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.getByText("Email and password do not match.").waitFor();
+  });
+});
