@@ -112,6 +112,10 @@ pub enum LogInError {
 /// There is no administrator with this address now.
 #[derive(Debug, thiserror::Error)]
 pub enum EnsureAdminError {
+    #[error("the administrator's e-mail address {0}")]
+    Email(Invalid),
+    #[error("the administrator's password {0}")]
+    Password(Invalid),
     #[error("the e-mail address belongs to a shopper")]
     Shopper,
     #[error(transparent)]
@@ -198,10 +202,12 @@ impl UserService {
     /// Sees to it that there is an administrator with this address. One who is there already keeps their password.
     pub async fn ensure_admin(
         &self,
-        email: Email,
-        password: Password,
+        email: &str,
+        password: String,
         now: Timestamp,
     ) -> Result<User, EnsureAdminError> {
+        let email = Email::parse(email).map_err(EnsureAdminError::Email)?;
+        let password = Password::parse(password).map_err(EnsureAdminError::Password)?;
         let name = DisplayName("Administrator".to_owned());
         if let Some((user, _)) = self.store.user_by_email(&email.0).await? {
             return admin(user);

@@ -12,15 +12,17 @@ use panicbuy::{
     api::{self, ApiState},
     clock,
     domain::{PoolId, PromoId},
+    order_log::sqlite::SqliteOrderLog,
     reservation::{memory::MemoryEngine, port::Reservations},
     results::memory::MemoryResults,
     service::{
         catalog::Catalog,
         item::ItemService,
+        order::{OrderEngines, OrderLimits, OrderService},
         password::Passwords,
         promo::{PromoService, RoomLimits},
         token::Tokens,
-        user::{Email, Password, UserService},
+        user::UserService,
     },
     store::sqlite::{SqliteSettings, SqliteStore},
 };
@@ -80,16 +82,39 @@ impl Shop {
         let catalog = Arc::new(Catalog::new(store.clone(), store.clone(), Duration::from_mins(1)));
         let tokens = Arc::new(Tokens::new(b"a secret of the tests", 3_600_000));
         let log_ins = Quota::per_minute(NonZeroU32::new(LOG_INS).unwrap());
+        let results = Arc::new(MemoryResults::new(16));
         let promos = PromoService::new(
             store.clone(),
             store.clone(),
             engine.clone(),
             engine.clone(),
-            Arc::new(MemoryResults::new(16)),
+            results.clone(),
             catalog.clone(),
             RoomLimits { grace_ms: 30_000, max_unsettled: 1000, max_places: 1000 },
         );
+        let log = SqliteOrderLog::start(store.writer().clone(), store.reader().clone(), 100);
+        let orders = OrderService::new(
+            OrderEngines {
+                catalog: catalog.clone(),
+                reservations: engine.clone(),
+                rooms: engine.clone(),
+                log: Arc::new(log),
+                store: store.clone(),
+                results: results.clone(),
+                closings_bell: Arc::default(),
+            },
+            OrderLimits {
+                per_user_per_s: NonZeroU32::new(100).unwrap(),
+                max_quantity: 10,
+                max_in_flight: 100,
+                confirm_within: Duration::from_secs(5),
+                refusals_remembered: 100,
+                refusals_remembered_for: Duration::from_mins(1),
+                list_price_payment_window_ms: 900_000,
+            },
+        );
         let state = ApiState {
+            orders: Arc::new(orders),
             users: Arc::new(UserService::new(store.clone(), Passwords::new(2, 16), tokens.clone(), log_ins)),
             items: Arc::new(ItemService::new(store.clone(), engine.clone(), catalog)),
             promos: Arc::new(promos),
@@ -128,9 +153,8 @@ impl Shop {
 
     /// The token of an administrator.
     pub async fn admin(&self) -> String {
-        let email = Email::parse("admin@example.org").unwrap();
-        let password = Password::parse("correct horse".to_owned()).unwrap();
-        let user = self.state.users.ensure_admin(email, password, clock::now()).await.unwrap();
+        let password = "correct horse".to_owned();
+        let user = self.state.users.ensure_admin("admin@example.org", password, clock::now()).await.unwrap();
         self.state.tokens.issue(&user, clock::now()).0
     }
 
