@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{
     ApiState,
@@ -140,23 +140,17 @@ fn body_problem(rejection: &BytesRejection) -> Problem {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // The whole body first: malformed is malformed, whatever else is wrong with it.
+    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| json_problem("", &error))?;
     // Structs could also be read from arrays; the contract has objects only.
-    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Problem::invalid_field("body", "must be a JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let parsed = if is_object {
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            json_problem(&path, &error.into_inner())
-        })
-    } else {
-        match serde::Deserialize::deserialize(&mut reader) {
-            Ok(serde::de::IgnoredAny) => Err(Problem::invalid_field("body", "must be a JSON object")),
-            Err(error) => Err(json_problem("body", &error)),
-        }
-    };
-    let value = parsed?;
-    reader.end().map_err(|error| json_problem("body", &error))?;
-    Ok(value)
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_problem(&path, &error.into_inner())
+    })
 }
 
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {

@@ -62,3 +62,31 @@ pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
         Problem::new(Code::Internal).into_response()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, http::StatusCode, middleware, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn status(path: &str) -> StatusCode {
+        let router = Router::new()
+            .route("/slow", get(async || std::future::pending::<()>().await))
+            .route("/broken", get(broken))
+            .layer(middleware::from_fn_with_state(Duration::from_millis(1), limit_time))
+            .layer(middleware::from_fn(catch_panics));
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().status()
+    }
+
+    async fn broken() {
+        panic!("as the test wants it");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_hangs_or_panics_gets_an_answer() {
+        assert_eq!(status("/slow").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status("/broken").await, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

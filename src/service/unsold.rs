@@ -18,8 +18,6 @@ use crate::{
 
 /// Ended promos that are watched at once. More are found again at the next start.
 const MAX_WATCHED: usize = 10_000;
-/// Promos that are read at once while looking for ended ones.
-const SCAN_PAGE: u32 = 100;
 /// How long a promo that gave back nothing, or could not, is left alone.
 const PAUSE_MS: u64 = 1000;
 /// How often a promo is asked whether anything of it can still lapse.
@@ -105,25 +103,17 @@ impl Unsold {
 
     /// Finds the ended promos that have units left, or orders that may still lapse.
     async fn scan(&self) -> Result<(), StoreError> {
-        let unsold: HashSet<PromoId> = self
-            .orders
-            .pools()
-            .await?
-            .into_iter()
-            .filter(|row| row.sold < row.initial)
-            .filter_map(|row| row.pool.promo())
-            .collect();
-        let mut after = None;
-        loop {
-            let page = self.promos.promos(after, SCAN_PAGE, false).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.id);
-            for promo in page.iter().filter(|promo| promo.stage == PromoStage::Ended) {
-                if unsold.contains(&promo.id) || self.awaits_payment(promo.id).await? {
-                    self.watch(promo);
-                }
+        let pools = self.orders.pools().await?;
+        for id in pools.iter().filter(|row| row.sold < row.initial).filter_map(|row| row.pool.promo()) {
+            if let Some(promo) = self.promos.promo(id).await?.filter(|promo| promo.stage == PromoStage::Ended)
+            {
+                self.watch(&promo);
             }
         }
+        for promo in self.promos.unsettled_promos().await? {
+            self.watch(&promo);
+        }
+        Ok(())
     }
 
     fn due(&self, now: Timestamp) -> Vec<(PromoId, Watch)> {
@@ -197,17 +187,12 @@ impl Unsold {
     /// Whether nothing of the promo can come back any more. Asked in this order, an order that lapses meanwhile is seen
     /// by the second question if it was missed by the first.
     async fn is_settled(&self, id: PromoId, ledger: &Snapshot) -> Result<bool, StoreError> {
-        if ledger.pending > 0 || self.awaits_payment(id).await? {
+        let unsettled = self.promos.unsettled_promos().await?;
+        if ledger.pending > 0 || unsettled.iter().any(|promo| promo.id == id) {
             return Ok(false);
         }
         let row = self.orders.pool(PoolId::Promo(id)).await?;
         Ok(row.is_none_or(|row| row.sold == row.initial))
-    }
-
-    async fn awaits_payment(&self, id: PromoId) -> Result<bool, StoreError> {
-        let far_future = Timestamp::from_millis(i64::MAX);
-        let orders = self.orders.opening_orders(PoolId::Promo(id), false, far_future).await?;
-        Ok(!orders.is_empty())
     }
 
     fn rest(&self, id: PromoId, now: Timestamp) {
