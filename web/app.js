@@ -157,8 +157,18 @@ function render() {
 function speak(before, state) {
   const said = announce(before, state, memory);
   memory = said.memory;
-  if (said.polite) el("polite").textContent = said.polite;
-  if (said.assertive) el("assertive").textContent = said.assertive;
+  if (said.polite) say("polite", said.polite);
+  if (said.assertive) say("assertive", said.assertive);
+}
+
+const SAID_FOR_MS = 8_000;
+const silences = {};
+
+/** What was said is taken back after a while, or somebody who reads the page later takes it for news. */
+function say(region, text) {
+  clearTimeout(silences[region]);
+  el(region).textContent = text;
+  silences[region] = setTimeout(() => { el(region).textContent = ""; }, SAID_FOR_MS);
 }
 
 /** A new view starts at its heading; a button that vanished under the focus hands it to what replaced it. */

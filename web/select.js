@@ -39,11 +39,15 @@ export function standing(state, id) {
   };
 }
 
-/** Honest, and worst case first: everybody ahead may take as many as one person is allowed. */
-export function odds({ ahead, available, limit = 1 }) {
+/**
+ * Honest, and worst case first: everybody ahead may take as many as one person is allowed, and so may
+ * those who hold a pass at this moment. They are no longer ahead, and their units not yet gone.
+ */
+export function odds({ ahead, active = 0, available, limit = 1 }) {
+  const rivals = ahead + active;
   if (available <= 0) return "none";
-  if (ahead * limit < available) return "sure";
-  if (ahead < available) return "likely";
+  if (rivals * limit < available) return "sure";
+  if (rivals < available) return "likely";
   return "short";
 }
 

@@ -88,15 +88,16 @@ function auditPart(state, act, promo) {
   return h("div", { class: "audit", key: "audit" },
     button("Audit", { onclick: () => act.audit(promo.id), busy: state.forms[`audit:${promo.id}`]?.busy }),
     audit && h("p", { class: `strip ${audit.ok ? "good" : "bad"}`, role: "status", "data-audit": audit.ok ? "ok" : "broken" },
-      audit.ok ? "Every unit is accounted for. " : "The count does not add up. ",
-      auditLines(audit).map(([key, value]) => h("span", { class: "pair", key }, `${key} ${value} `))));
+      audit.ok
+        ? `Every unit is accounted for: ${number(audit.initial)} = ${number(audit.available)} available + ${number(audit.pending)} pending + ${number(audit.sold)} sold.`
+        : `The count does not add up: ${allNumbers(audit).join(", ")}.`));
 }
 
-/** The audit may grow fields, and may nest them by where they were counted; show what is there. */
-function auditLines(audit, prefix = "") {
-  return Object.entries(audit).flatMap(([key, value]) => {
-    if (value !== null && typeof value === "object") return auditLines(value, `${prefix}${key} `);
-    return typeof value === "number" ? [[`${prefix}${key}`, number(value)]] : [];
+/** When something is wrong, everything that was counted is worth seeing, wherever it is nested. */
+function allNumbers(counts, prefix = "") {
+  return Object.entries(counts).flatMap(([key, value]) => {
+    if (value !== null && typeof value === "object") return allNumbers(value, `${prefix}${key} `);
+    return typeof value === "number" ? [`${prefix}${key} ${number(value)}`] : [];
   });
 }
 

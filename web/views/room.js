@@ -123,7 +123,7 @@ function queued(state, act, promo) {
       h("div", null, h("dt", null, "Called"), h("dd", null, number(where.head))),
       h("div", null, h("dt", null, "Expected wait"), h("dd", null, waitWords(promo, where)))),
     stockLine(promo),
-    h("p", { class: "odds", key: "odds" }, oddsWords(promo, where)),
+    h("p", { class: "odds", key: "odds" }, oddsWords(promo, where, state.queues[promo.id]?.active ?? 0)),
     h("p", { class: "muted", key: "note" }, "Your place is yours: reload, switch devices or lose the connection, and it is still here. Stay close: whoever is away too long when called is passed over."),
     leaveButton(state, act, promo, "Leave the queue"),
   ];
@@ -134,15 +134,20 @@ function waitWords(promo, where) {
   return where.ahead === 0 ? "any moment" : roughly(where.eta_s);
 }
 
-function oddsWords(promo, { ahead }) {
+function oddsWords(promo, { ahead }, active) {
   if (promo.status === "paused") return "The sale is paused. Your place is kept, and nobody is called until it goes on.";
   const left = promo.available;
-  switch (odds({ ahead, available: left, limit: promo.per_user_limit })) {
-    case "sure": return "There are enough units left for everybody ahead of you and for you.";
-    case "likely": return "There is a unit for you if the people ahead take one each.";
+  switch (odds({ ahead, active, available: left, limit: promo.per_user_limit })) {
+    case "sure": return "There are enough units left for everybody before you and for you.";
+    case "likely": return "There is a unit for you if everybody before you takes just one.";
     case "none": return "Every unit is taken at the moment. Units come back when orders are cancelled or stay unpaid, and go to the next in line.";
-    default: return `${plural(ahead, "person is", "people are")} ahead of you and ${plural(left, "unit")} left. You get one only if some of them do not buy.`;
+    default: return `${plural(left, "unit")} left for ${rivals(ahead, active)}. You get one only if some of them do not buy.`;
   }
+}
+
+function rivals(ahead, active) {
+  const parts = [ahead > 0 && `${plural(ahead, "person", "people")} ahead of you`, active > 0 && `${number(active)} buying right now`];
+  return parts.filter(Boolean).join(" and ");
 }
 
 function leaveButton(state, act, promo, label) {

@@ -6,6 +6,7 @@ import { CUT, phase, REFUSED } from "../support/page.mjs";
 import { startProxy } from "../support/proxy.mjs";
 import { startServer } from "../support/server.mjs";
 import { Shop } from "../support/shop.mjs";
+import { shopperSocket } from "../support/socket.mjs";
 import { suite } from "../support/suite.mjs";
 
 const at = suite();
@@ -168,6 +169,43 @@ test("a session that is no longer good leads to the log-in and back", async () =
     assert.equal(await page.evaluate(() => localStorage.getItem("panicbuy.session")), null);
   });
 });
+
+test("logging out in one tab logs out in the other", async () => {
+  const { session } = await at.shop.shopper();
+  await at.visit({ session }, async (page) => {
+    const tab = await page.context().newPage();
+    await tab.goto(`${at.url}/#/orders`);
+    await tab.getByRole("heading", { name: "My orders" }).waitFor();
+    await page.getByRole("button", { name: "Log out" }).click();
+    await tab.getByRole("heading", { name: "Log in" }).waitFor();
+  });
+});
+
+test("one tab too many is told why, and stays away until asked", async () => {
+  const server = await startServer({ args: ["--max-sockets-per-shopper", "1"] });
+  try {
+    const { session } = await new Shop(server.url).shopper();
+    const elsewhere = await shopperSocket(server.url, session);
+    await at.visit({ session, url: server.url }, async (page) => {
+      await page.getByText("You have this shop open in too many tabs or devices.").waitFor();
+      elsewhere.close();
+      // The server may hear of the other tab's end a moment after this one asks.
+      while (!(await connectAgain(page)));
+      await page.locator("[data-connection]").waitFor({ state: "detached" });
+    });
+  } finally {
+    await server.stop();
+  }
+});
+
+async function connectAgain(page) {
+  const welcomed = new Promise((settle) => page.once("websocket", (socket) => {
+    socket.on("framereceived", ({ payload }) => JSON.parse(payload).type === "welcome" && settle(true));
+    socket.on("close", () => settle(false));
+  }));
+  await page.getByRole("button", { name: "Connect again" }).click();
+  return welcomed;
+}
 
 test("a wrong password is told without a hint which part was wrong", async () => {
   await at.visit({ hash: "#/login", allow: REFUSED }, async (page) => {

@@ -45,6 +45,7 @@ test("odds are the worst case", () => {
   assert.equal(odds({ ahead: 10, available: 10 }), "short");
   assert.equal(odds({ ahead: 5, available: 10, limit: 2 }), "likely");
   assert.equal(odds({ ahead: 0, available: 0 }), "none");
+  assert.equal(odds({ ahead: 4, active: 6, available: 10 }), "short", "who holds a pass takes a unit too");
 });
 
 test("expected wait follows the rate; without one it is not known", () => {
