@@ -82,6 +82,7 @@ PROMISES = {
     "ws.unwatch": "unwatch stops queue and stock frames",
     "ws.nonsense": "nonsense gets error (or refused) and changes nothing",
     "ws.origin": "a foreign Origin is refused with 403",
+    "close.1000": "a client's close is answered with a close frame of 1000",
     "close.4000": "no hello in time: 4000", "close.4500": "a bad token: 4500",
     "close.4501.binary": "a binary frame: 4501", "close.4501.size": "a frame over 4 KiB: 4501",
     "close.4501.json": "not JSON: 4501", "close.4501.first": "first frame not hello: 4501",
@@ -114,7 +115,10 @@ PROMISES = {
     "order.price": "the outcome has the promo price, and pay_before inside the window",
     "order.repeat": "a repeated request_id gets the same answer, also from another socket and over REST",
     "order.repeat_once": "repeated requests take stock once: one order each",
-    "order.limit": "a second order: limit_reached; the shopper keeps the first",
+    "order.limit": "a second order is refused no_pass or limit_reached; the shopper keeps the first",
+    "order.limit_many": "per_user_limit 2 sells two to one shopper, and a third never",
+    "order.foreign_repeat": "another shopper's request_id is another order",
+    "order.echo": "accepted and refused carry the request_id (a UUID, in whatever case)",
     "order.quantity": "more than the limit in one order is not sold",
     "order.race": "two orders at once of one shopper: one is sold",
     "order.by_item": "an order by item_id during the promo gets the promo price",
@@ -129,6 +133,7 @@ PROMISES = {
     "pay.expired": "unpaid: state expired after the window, on all sockets",
     "pay.too_late": "pay after expiry is refused, and changes nothing",
     "cancel.cancelled": "cancel: state cancelled on all sockets, idempotent; pay afterwards refused",
+    "pay.race": "pay and cancel at once: exactly one of them holds",
     "resale": "units given back or lapsed are sold to the next in line, until all are paid",
     "audit.conserved": "the audit balances at every poll: initial = available + pending + sold, ok",
     "audit.limit": "never more live orders than units",
@@ -141,10 +146,12 @@ PROMISES = {
     "admin.end": "end: status ended, orders refused ended",
     "admin.unsold": "unsold stock returns to the item at end",
     "admin.late_return": "a unit cancelled after the end returns to the item",
+    "end.by_time": "ends_at ends the promo: orders refused ended, unsold stock returns",
     "admin.idle": "pause, resume and end where they make no sense are 4xx or harmless",
     "crash.outcomes": "kill -9: every accepted order has its outcome afterwards",
     "crash.place": "kill -9: places keep their numbers",
     "crash.repeat": "kill -9: a repeated request_id has the same order_id",
+    "crash.expiry": "kill -9: payment windows go on: unpaid orders expire afterwards, and are sold again",
     "crash.conserved": "kill -9: conservation, before and after the rest is sold",
     "crash.no_double": "kill -9: no shopper has two orders, no unit is sold twice",
 }
@@ -365,8 +372,11 @@ class Sock:
     async def close(self):
         if self.shopper and self in self.shopper.socks:
             self.shopper.socks.remove(self)
+        open_ = not self.task.done()
         await self.ws.close()
         await self.task
+        if open_:
+            check("close.1000", self.ws.close_code == 1000, f"closed with {self.ws.close_code}, no close frame came back")
 
     def _look(self, f):
         """What must hold for every frame on every socket."""
@@ -408,15 +418,12 @@ class Sock:
             check("ws.shape", isinstance(f["temporary"], bool) and isinstance(f["message"], str), f)
         elif kind == "outcome":
             check("ws.shape", f["status"] in STATUSES - {"pending"}, f)
-            if f["order_id"] in ORDERED_ON.get(self, ()):  # accepted was seen before
-                pass
             if f["status"] == "rejected":
                 check("order.reasons", f.get("reason") in REASONS, f)
             before = [x for x in self.frames if x["type"] == "outcome" and x["order_id"] == f["order_id"]]
             check("order.one_outcome", not before, f"twice on one socket: {before} {f}")
         elif kind == "accepted":
             check("rest.types", uuid.UUID(f["order_id"]).version == 7, f)
-            ORDERED_ON[self].add(f["order_id"])
             if f["request_id"] in self.sent and f["request_id"] not in REPEATED:
                 early = [x for x in self.frames if x["type"] == "outcome" and x["order_id"] == f["order_id"]]
                 check("order.accepted_first", not early, f"outcome first: {early} {f}")
@@ -426,11 +433,13 @@ class Sock:
                      and s.get("status", None) in STATUSES | {None}, s):
             return
         p, number = s["promo_id"], s.get("number")
-        if s["phase"] == "none":
-            self.numbers.pop(p, None)
+        if s["phase"] == "none" or number is None and s["phase"] in ("confirmed", "rejected"):
+            self.numbers.pop(p, None)  # the place is given up, or spent
         elif number is not None:
             was = self.numbers.setdefault(p, number)
             check("number.stable", was == number, f"user {self.shopper.id}: {was} -> {s}")
+        if s["phase"] == "admitted" and s.get("ahead") is not None:
+            note("ahead when admitted", f"a state of phase admitted carries ahead {s['ahead']}")
         if s["phase"] == "queued" and number is not None and s.get("ahead") is not None:
             AHEADS.append((self, p, number, s["ahead"], time.monotonic()))
             check("ahead.consistent", s["ahead"] == max(0, s["ahead"]), s)
@@ -441,7 +450,6 @@ class Sock:
 
 
 LIMITS = {}  # promo id -> {max_active, stock}
-ORDERED_ON = defaultdict(set)
 REPEATED = set()
 AHEADS = []
 
@@ -617,7 +625,8 @@ async def rest_checks(w, x):
         note("validation", f"validation -> {a.status} {a.code}")
     a = await w.api("POST", "/items", {"title": "", "description": "", "image_url": "", "price_minor": -1,
                                        "stock": -1}, token=w.admin)
-    check("rest.validation", a.status in (400, 422) and {"price_minor", "stock"} <= set(a.json.get("errors") or {}), a)
+    check("rest.validation", a.status in (400, 422) and {"price_minor", "stock"} & set(a.json.get("errors") or {}), a)
+    note("two bad fields", f"price_minor -1 and stock -1 -> {a.json.get('errors')}")
     a = await w.api("POST", "/users", {"email": "q@example.com"})
     check("rest.validation", a.status in (400, 422), a)
     note("missing field", f"a missing field -> {a}")
@@ -636,11 +645,13 @@ async def rest_checks(w, x):
         check("rest.404", a.status == 404 or (path == "/items/abc" and a.status in (400, 422)), f"{path} {a}")
         if path == "/items/abc":
             note("id not a number", f"GET /items/abc -> {a.status} {a.code}")
-    a = await w.api("GET", f"/orders/{uuid.uuid4()}", token=x.token)
-    check("rest.404", a.status == 404, a)
+    for oid in (uuid.uuid4(), "nonsense", 5):
+        for method, verb in (("GET", ""), ("POST", "/pay"), ("POST", "/cancel")):
+            a = await w.api(method, f"/orders/{oid}{verb}", token=x.token)
+            check("rest.404", a.status == 404 or oid in ("nonsense", 5) and a.status in (400, 422), f"{oid}{verb} {a}")
     for method, path in (("DELETE", "/items"), ("PUT", "/users"), ("GET", "/sessions")):
         a = await w.api(method, path)
-        check("rest.405", a.status == 405, f"{method} {path} {a}")
+        check("rest.405", a.status == 405 and a.headers.get("allow"), f"{method} {path} {a} allow {a.headers.get('allow')}")
     a = await w.api("POST", "/users", raw=b'{"x":"' + b"a" * 3_000_000 + b'"}')
     check("rest.413", a.status == 413, a)
     a = await w.api("POST", "/users", raw=b"{}", ctype="text/plain")
@@ -720,6 +731,8 @@ async def expect_close(w, promise, code, frames, shopper=None, hello=False, toke
             break
     got = await s.closed(timeout)
     check(promise, got == code, f"closed with {got}; frames {s.frames[-2:]}")
+    note(f"before {code}", f"frames before {promise}: {[f['type'] for f in s.frames]}, "
+                           f"close reason {s.ws.close_reason!r}")
     if shopper and s in shopper.socks:
         shopper.socks.remove(s)
     await s.close()
@@ -935,12 +948,55 @@ async def list_price(w, x, promo, item_of_promo, other):
         check("list.sold_out", o["status"] == "awaiting_payment", o)
         r = await x.post(c["order_id"], "cancel")
         check("cancel.cancelled", r.status == 200, r)
+    # somebody else's request id, its spelling, a repeat that asks for something else
+    plain = await make_item(w, 50, 100, "Plenty")
+    rid = str(uuid.uuid4())
+    a1 = await x.order(rid=rid, item_id=plain["id"])
+    a2 = await other.order(rid=rid, item_id=plain["id"])
+    check("order.foreign_repeat", a1["type"] == a2["type"] == "accepted" and a1["order_id"] != a2["order_id"], f"{a1} {a2}")
+    a3 = await x.order(rid=rid, item_id=plain["id"], quantity=3)
+    note("other repeat", f"the same request_id with another quantity -> {a3['type']} {a3.get('reason')}, "
+                         f"{'the same' if a3.get('order_id') == a1.get('order_id') else 'another'} order")
+    check("order.repeat", a3.get("order_id") == a1["order_id"], f"{a1} {a3}")
+    upper = str(uuid.uuid4()).upper()
+    try:
+        x.s.sent.add(upper)
+        f = await x.s.ask({"type": "order", "request_id": upper, "item_id": plain["id"], "quantity": 1},
+                          lambda f: f["type"] in ("accepted", "refused", "error"), 3)
+        if f["type"] == "accepted":
+            x.accepted[f["order_id"]] = upper
+        check("order.echo", str(f.get("request_id")).lower() == upper.lower(), f"sent {upper}: {f}")
+        note("request_id in capitals", f"sent {upper}, {f['type']} says {f.get('request_id')}")
+    except Missed as e:
+        check("order.echo", False, e)
+    for _ in range(3):
+        a = await x.order(item_id=plain["id"])
+        await x.outcome(a["order_id"])
+        r = await asyncio.gather(x.post(a["order_id"], "pay"), x.post(a["order_id"], "cancel"))
+        row = await x.get(a["order_id"])
+        check("pay.race", sorted(b.status for b in r) == [200, 409]
+              and row["status"] == ("paid" if r[0].status == 200 else "cancelled"), f"{r} {row}")
+    for frame in ({"quantity": None}, {}):
+        rid = str(uuid.uuid4())
+        f = await x.s.ask({"type": "order", "request_id": rid, "item_id": plain["id"], **frame},
+                          lambda f: f["type"] in ("accepted", "refused", "error"), 3)
+        note(f"order quantity {frame}", f"order with quantity {frame.get('quantity', 'absent')} -> {f['type']} {f.get('reason', f.get('code'))}")
+        if f["type"] == "accepted":
+            x.accepted[f["order_id"]] = rid
     d = await x.order(item_id=item_of_promo["id"])
     if check("list.scheduled", d["type"] == "accepted", d):
         o = await x.outcome(d["order_id"])
         check("list.scheduled", o.get("price_minor") == item_of_promo["price_minor"] and not o.get("promo_id"), o)
         await x.post(d["order_id"], "pay")
     rows = await x.orders()
+    one, after = [], None
+    while len(one) < 50:
+        page = await w.must("GET", "/orders?limit=1" + (f"&after={after}" if after else ""), token=x.token)
+        one += [r["order_id"] for r in page["data"]]
+        after = page["next"]
+        if after is None:
+            break
+    check("rest.page", one == [r["order_id"] for r in rows], f"{one} {rows}")
     ids = {r.get("order_id") or r.get("id") for r in rows}
     check("order.listed", ids == set(x.accepted), f"{rows} {x.accepted}")
 
@@ -953,16 +1009,19 @@ async def auditor(w, promo, stop, log):
         except (OSError, http.client.HTTPException):
             await asyncio.sleep(0.2)
             continue
-        balanced(a, promo["stock"])
+        balanced(a, promo["stock"], ended=p in ENDED)
         log.append(a)
         try:
-            await asyncio.wait_for(stop.wait(), 0.25)
+            await asyncio.wait_for(stop.wait(), 0.1)
         except asyncio.TimeoutError:
             pass
 
 
-def balanced(a, stock, promise="audit.conserved"):
-    ok = (a["ok"] is True and a["initial"] == stock
+ENDED = set()  # promos whose unsold stock went back: initial is what is left
+
+
+def balanced(a, stock, promise="audit.conserved", ended=False):
+    ok = (a["ok"] is True and (a["initial"] == stock or ended and a["initial"] <= stock)
           and a["initial"] == a["available"] + a["pending"] + a["sold"]
           and min(a["available"], a["pending"], a["sold"], a["holds"]) >= 0)
     check(promise, ok, a)
@@ -1052,15 +1111,12 @@ async def main_sale(w, crowd, extras):
         n = places[sh.id]
         role = ROLES.get(n)
         gone = asyncio.create_task(done.wait())
+        turn = asyncio.create_task(sh.s.wait(is_("state", promo_id=p, phase="admitted"), 60))
         try:
-            while True:
-                turn = asyncio.create_task(sh.s.wait(is_("state", promo_id=p, phase="admitted"), 60))
-                await asyncio.wait([turn, gone], return_when=asyncio.FIRST_COMPLETED)
-                if not turn.done():
-                    turn.cancel()
-                    return
-                f = turn.result()
-                break
+            await asyncio.wait([turn, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():
+                return
+            f = turn.result()
             passes.append((f["_at"], n))
             check("admit.order", f.get("number") == n and f.get("pass_expires_at"), f)
             await buy(sh, n, role, f)
@@ -1068,6 +1124,7 @@ async def main_sale(w, crowd, extras):
             check("order.one_outcome", False, f"place {n} ({role}): {e!r}")
         finally:
             gone.cancel()
+            turn.cancel()
 
     ROLES = {1: "limit", 2: "lapse", 3: "cancel", 4: "idle", 5: "reconnect", 6: "rest", 7: "item", 8: "leave",
              9: "two", 10: "twice", 11: "race", 12: "limit", 13: "idle"}
@@ -1131,6 +1188,7 @@ async def main_sale(w, crowd, extras):
             r2 = await w.api("POST", "/orders", body, token=sh.token)
             check("order.rest", r.status == 202 and r.json["status"] in STATUSES, r)
             check("order.repeat", r2.status == 202 and r2.json["order_id"] == r.json["order_id"], f"{r} {r2}")
+            REPEATED.add(body["request_id"])
             ws = await sh.order(rid=body["request_id"], promo_id=p)
             check("order.repeat", ws.get("order_id") == r.json["order_id"], f"{r} {ws}")
             a = {"type": "accepted", "order_id": r.json["order_id"]}
@@ -1166,7 +1224,10 @@ async def main_sale(w, crowd, extras):
             c = b if b["type"] == "refused" else await sh.outcome(b["order_id"])
             note("second order", f"second order after the first -> {b['type']} {c.get('reason')}, then "
                                  f"{[f['type'] for f in sh.s.frames[mark:]]}")
-            check("order.limit", c.get("reason") == "limit_reached", c)
+            check("order.limit", c.get("reason") in ("no_pass", "limit_reached"), c)
+            j = await sh.join(p)
+            note("join after buying", f"join of one who bought all they may -> {j['phase']} {j.get('reason')} {j.get('status')}")
+            check("order.limit", j.get("order_id") == oid, f"join after buying: {j}")
             s = await sh.connect()
             got = [g for g in s.welcome["states"] if g["promo_id"] == p]
             check("reconnect.bought", len(got) == 1 and got[0].get("order_id") == oid
@@ -1263,6 +1324,7 @@ async def main_sale(w, crowd, extras):
     f = await w.api("POST", "/orders", {"promo_id": p, "quantity": 1, "request_id": str(uuid.uuid4())}, token=o2.token)
     check("order.no_pass", f.code == "no_pass" and f.status < 500, f)
     n = places[waiting_one.id]
+    shopping.pop(numbered.index(waiting_one)).cancel()
     await waiting_one.s.close()
     s = await waiting_one.connect()
     got = [g for g in s.welcome["states"] if g["promo_id"] == p]
@@ -1330,6 +1392,7 @@ async def main_sale(w, crowd, extras):
     row = await w.must("GET", f"/promos/{p}")
     note("status sold out", f"promo.status when everything is paid: {row['status']}, available {row['available']}")
     mark = {sh: len(sh.s.frames) for sh in leftover}
+    ENDED.add(p)
     e = await w.adm("POST", f"/promos/{p}/end")
     check("admin.end", e["status"] == "ended", e)
     f = await o2.order(promo_id=p)
@@ -1410,6 +1473,7 @@ async def small_sale(w, extras):
     check("order.by_item", g["type"] == "accepted", g)
     await a_.post(f["order_id"], "pay")
     await a_.everywhere("pay.paid", promo_id=p, order_id=f["order_id"], status="paid")
+    ENDED.add(p)
     r = await w.api("POST", f"/promos/{p}/end", token=w.admin)
     check("admin.end", r.status == 200 and r.json["status"] == "ended", r)
     await watcher.wait(is_("queue", promo_id=p, status="ended"), 5)
@@ -1442,11 +1506,84 @@ async def small_sale(w, extras):
     if check("list.price", y["type"] == "accepted", f"after the promo: {y}"):
         o = await c_.outcome(y["order_id"])
         check("list.price", o.get("price_minor") == 5000, o)
-    au = await w.adm("GET", f"/promos/{p}/audit")
-    note("audit after end", au)
+    note("audit after end", f"10 units, 1 paid, 1 cancelled after the end: {await w.adm('GET', f'/promos/{p}/audit')}")
+    pr = await w.must("GET", f"/promos/{p}")
+    note("promo after end", f"stock {pr['stock']} available {pr['available']}")
     stop.set()
     await task
     await watcher.close()
+
+
+async def timed_sale(w, extras):
+    """It ends by its own time; two units for each."""
+    a_, b_ = extras[2:4]
+    item = await make_item(w, 700, 9)
+    t = w.server_now() + timedelta(seconds=1.5)
+    body = {"item_id": item["id"], "title": "Short", "price_minor": 600, "stock": 6, "per_user_limit": 2,
+            "starts_at": stamp(t), "ends_at": stamp(t + timedelta(seconds=4)),
+            "admission": {"rate_per_s": 50, "max_active": 5, "pass_ttl_ms": 30000}, "payment_window_ms": 30000}
+    r = await w.api("POST", "/promos", {**body, "ends_at": stamp(t - timedelta(seconds=1))}, token=w.admin)
+    check("rest.validation", r.status in (400, 422) and r.json.get("errors"), f"ends before it starts: {r}")
+    r = await w.api("POST", "/promos", {**body, "stock": 99}, token=w.admin)
+    if r.status == 201:
+        r2 = await w.api("POST", f"/promos/{r.json['id']}/publish", token=w.admin)
+        check("rest.promo", 400 <= r2.status < 500, f"more than the item has: {r2}")
+        note("stock of another", f"a promo of more than the item has: draft {r.status}, publish {r2.status} {r2.code}")
+        r3 = await w.api("GET", f"/promos/{r.json['id']}")
+        note("draft seen", f"a visitor's GET of a draft -> {r3.status} {r3.code or r3.json['status']}")
+        f = await a_.s.ask({"type": "join", "promo_id": r.json["id"]}, lambda f: f["type"] in ("error", "state"), 3)
+        note("join of a draft", f"join of a draft -> {f['type']} {f.get('code') or (f.get('phase'), f.get('reason'))}")
+    else:
+        note("stock of another", f"a promo of more than the item has: {r.status} {r.code}")
+    promo = await w.adm("POST", "/promos", body)
+    p = promo["id"]
+    LIMITS[p] = {"max_active": 5, "stock": 6}
+    await w.adm("POST", f"/promos/{p}/publish")
+    r = await w.api("POST", f"/promos/{p}/publish", token=w.admin)
+    note("publish twice", f"publish twice -> {r.status} {r.code or r.json['status']}")
+    await a_.join(p)
+    await b_.join(p)
+    bought, got = [], []
+    for turn in range(3):
+        try:
+            await a_.s.wait(lambda f: f["type"] == "state" and f["promo_id"] == p and a_.live(p), 3)
+        except Missed:
+            pass
+        f = await a_.order(promo_id=p)
+        if f["type"] == "accepted":
+            f = await a_.outcome(f["order_id"])
+            if f["status"] == "awaiting_payment":
+                bought.append(f["order_id"])
+                a_.passes[p] = a_.passes.get(p)
+        got.append(f.get("status") or f["reason"])
+        if turn < 2:
+            j = await a_.join(p)
+            got.append(f"join: {j['phase']} {j.get('reason', '')}".strip())
+            if j["phase"] == "queued":
+                await a_.s.wait(is_("state", promo_id=p, phase="admitted", number=j["number"]), 3)
+    check("order.limit_many", len(bought) == 2 and got[-1] in ("no_pass", "limit_reached"), got)
+    note("limit 2", f"per_user_limit 2, order and join by turns: {got}")
+    check("end.by_time", b_.live(p), "no pass")
+    q = lambda: until("ended", 8, lambda: ended(w, p))  # noqa: E731
+    ENDED.add(p)
+    try:
+        await q()
+        f = await b_.order(promo_id=p)
+        check("end.by_time", f.get("reason") == "ended", f)
+        left = 9 - len(bought)
+
+        async def back():
+            return (await w.must("GET", f"/items/{item['id']}"))["stock"] == left
+        check("end.by_time", await until(f"item stock {left}", 5, back))
+        st = [f for f in b_.s.frames if f["type"] == "state" and f["promo_id"] == p][-1]
+        note("pass at end", f"one with a live pass hears at the end: {st['phase']} {st.get('reason')}")
+    except Missed as e:
+        check("end.by_time", False, f"{e} {await w.must('GET', '/items/%d' % item['id'])}")
+    balanced(await w.adm("GET", f"/promos/{p}/audit"), 6, ended=True)
+
+
+async def ended(w, p):
+    return (await w.must("GET", f"/promos/{p}"))["status"] == "ended"
 
 
 class Server:
@@ -1513,6 +1650,9 @@ async def brief_server(binary, folder):
         await server.stop()
 
 
+AGAIN = []
+
+
 async def crash_sale(w, server, crowd):
     crowd = crowd[:24]
     for sh in crowd:
@@ -1521,7 +1661,7 @@ async def crash_sale(w, server, crowd):
             await s.close()
     await asyncio.gather(*(sh.connect() for sh in crowd))
     item = await make_item(w, 8000, 15)
-    promo = await make_promo(w, item, 4000, 12, 2.0, rate=100, active=12, ttl=60000, window=60000)
+    promo = await make_promo(w, item, 4000, 12, 2.0, rate=100, active=12, ttl=60000, window=7000)
     p = promo["id"]
     await asyncio.gather(*(sh.join(p) for sh in crowd))
     places, rids = {}, {}
@@ -1565,7 +1705,15 @@ async def crash_sale(w, server, crowd):
     for sh in crowd:
         st = [s for s in sh.s.welcome["states"] if s["promo_id"] == p]
         if sh.id in places:
-            check("crash.place", st and st[0].get("number") == places[sh.id], f"was {places[sh.id]}: {st}")
+            n = places[sh.id]
+            if not st:
+                try:
+                    await sh.s.wait(is_("state", promo_id=p, number=n), max(0.1, began + 3 - time.monotonic()))
+                    st = [{"number": n}]
+                except Missed:
+                    pass
+            if sh not in promised:  # who bought needs no place any more
+                check("crash.place", st and st[0].get("number") == n, f"was {n}: {st}")
     for sh, orders in promised.items():
         for oid, rid in orders.items():
             async def settled():
@@ -1589,7 +1737,8 @@ async def crash_sale(w, server, crowd):
         if sh in promised:
             return
         if not sh.live(p):
-            await sh.join(p)
+            j = await sh.join(p)
+            AGAIN.append((places.get(sh.id), j.get("number"), j["phase"]))
         deadline = time.monotonic() + 8
         while time.monotonic() < deadline:
             if sh.live(p):
@@ -1616,6 +1765,7 @@ async def crash_sale(w, server, crowd):
         check("crash.conserved", await until("12 live orders", 8, all_sold))
     except Missed as e:
         check("crash.conserved", False, f"{e} {await w.adm('GET', f'/promos/{p}/audit')}")
+    note("places after a crash", f"(number before, number after joining again, phase): {sorted(AGAIN, key=str)}")
     live = []
     for sh, rows in zip(crowd, await asyncio.gather(*(sh.orders() for sh in crowd))):
         own = [r for r in rows if r.get("promo_id") == p]
@@ -1629,6 +1779,25 @@ async def crash_sale(w, server, crowd):
         a = await sh.post(oid, "pay")
         check("crash.outcomes", a.status == 200 and a.json.get("status") == "paid", a)
         break
+    for sh in list(promised)[1:]:
+        await sh.everywhere("crash.expiry", 12, promo_id=p, order_id=next(iter(sh.accepted)), status="expired")
+    late = [sh for sh in crowd if not sh.accepted]
+
+    async def resold():
+        a = await w.adm("GET", f"/promos/{p}/audit")
+        balanced(a, 12, "crash.conserved")
+        return a["available"] >= len(promised) - 1 or a["holds"]
+    try:
+        check("crash.expiry", await until("units come back", 5, resold))
+        sh = late[0]
+        await sh.join(p)
+        await until("a pass", 6, lambda: asyncio.sleep(0, sh.live(p)))
+        f = await sh.order(promo_id=p)
+        check("crash.expiry", f["type"] == "accepted", f)
+        o = await sh.outcome(f["order_id"])
+        check("crash.expiry", o["status"] == "awaiting_payment", o)
+    except Missed as e:
+        check("crash.expiry", False, e)
 
 
 async def run(args):
@@ -1667,6 +1836,7 @@ async def run(args):
                                                           brief_server(server.binary, folder.name))))
         await asyncio.gather(guarded("the main sale", "resale", main_sale(w, crowd, extras)),
                              guarded("the small sale", "admin.pause", small_sale(w, extras)))
+        await guarded("the timed sale", "end.by_time", timed_sale(w, extras))
         await asyncio.gather(*background)
         trace("side checks over")
         if server:
