@@ -144,8 +144,8 @@ impl App {
         let per_address = settings.sockets.handshakes_per_address_per_s;
         let door = Arc::new(Door::new(gateway, per_address, stop.door.clone()));
 
-        spawn_background(&tasks, &settings, &engines, &services, registry, closings_bell, &stop);
-        spawn_tidying(&tasks, &services, Arc::clone(&door), metrics.clone(), &stop);
+        spawn_background(&tasks, &settings, &engines, &services, registry, &closings_bell, &stop);
+        spawn_tidying(&tasks, &services, &door, &metrics, &stop);
         let writer = tokio::spawn(writer.run(stop.work.clone(), stop.now.clone()));
 
         let health = Health::new(engines.store.clone(), Arc::clone(&services.orders), metrics);
@@ -282,7 +282,7 @@ fn spawn_background(
     engines: &Engines,
     services: &Services,
     registry: Arc<Registry>,
-    closings_bell: Arc<Notify>,
+    closings_bell: &Arc<Notify>,
     stop: &Stop,
 ) {
     let Engines { store, log, reservations, rooms, results } = engines.clone();
@@ -331,7 +331,7 @@ fn spawn_background(
         stop.work.clone(),
     ));
     let every = Duration::from_millis(settings.orders.expiry_interval_ms);
-    let bell = Arc::clone(&closings_bell);
+    let bell = Arc::clone(closings_bell);
     tasks.spawn(payment_window::run(store.clone(), Arc::clone(&bell), every, stop.work.clone()));
     let closings = Closings { store, reservations, rooms, results, bell, period: Duration::from_millis(500) };
     tasks.spawn(closings.run(stop.work.clone()));
@@ -340,11 +340,12 @@ fn spawn_background(
 fn spawn_tidying(
     tasks: &TaskTracker,
     services: &Services,
-    door: Arc<Door>,
-    metrics: PrometheusHandle,
+    door: &Arc<Door>,
+    metrics: &PrometheusHandle,
     stop: &Stop,
 ) {
     let stop = stop.work.clone();
+    let (door, metrics) = (Arc::clone(door), metrics.clone());
     let (orders, users) = (Arc::clone(&services.orders), Arc::clone(&services.users));
     tasks.spawn(async move {
         while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {

@@ -245,8 +245,11 @@ impl Room {
             if self.passes.len() >= max_live || !self.bucket.holds_a_pass() {
                 break;
             }
-            let Some(next) = self.next_place() else { break };
-            let Some((number, user)) = next else { continue };
+            let (number, user) = match self.next_place() {
+                Next::Shopper { number, user } => (number, user),
+                Next::GivenUp => continue,
+                Next::Nobody => break,
+            };
             let place = self.places.get_mut(&user).expect("who is in line has a place");
             if now.since(place.seen) > self.settings.grace_ms {
                 place.passed_over = true;
@@ -264,14 +267,14 @@ impl Room {
         admitted
     }
 
-    /// The next place to be called: who was passed over and came back, then the line. `Some(None)`: it was given up.
-    fn next_place(&mut self) -> Option<Option<(u64, UserId)>> {
-        if let Some(returned) = self.returned.pop_first() {
-            return Some(Some(returned));
+    /// The next place to be called: who was passed over and came back, then the line.
+    fn next_place(&mut self) -> Next {
+        if let Some((number, user)) = self.returned.pop_first() {
+            return Next::Shopper { number, user };
         }
-        let next = self.line.pop_front()?;
+        let Some(next) = self.line.pop_front() else { return Next::Nobody };
         self.head += 1;
-        Some(next.map(|user| (self.head, user)))
+        next.map_or(Next::GivenUp, |user| Next::Shopper { number: self.head, user })
     }
 
     /// Whether the shopper holds a pass that is live at `now`.
@@ -344,6 +347,13 @@ impl Room {
         let after = usize::try_from(after).unwrap_or(usize::MAX);
         self.drawn.iter().skip(after).take(limit).copied().collect()
     }
+}
+
+/// Who is called next.
+enum Next {
+    Shopper { number: u64, user: UserId },
+    GivenUp,
+    Nobody,
 }
 
 /// A token bucket in milli-tokens that holds one second's passes at most.

@@ -84,9 +84,9 @@ impl Shoppers {
         let mut crowd = JoinSet::new();
         for shopper in self.shoppers {
             let arrives_in = random::below(self.arrivals_ms);
-            crowd.spawn(shopper.shop(arrives_in));
+            crowd.spawn(async move { shopper.shop(arrives_in).await });
         }
         while crowd.join_next().await.is_some() {}
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

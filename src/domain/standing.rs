@@ -44,8 +44,8 @@ pub struct Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", untagged)]
 pub enum StandingReason {
-    /// The order was rejected for this.
-    Rejected(Reason),
+    /// The order was rejected for this, or the promo is over ([`Reason::Ended`]).
+    Because(Reason),
     /// The place is gone for this.
     Gone(Gone),
 }
@@ -56,8 +56,6 @@ pub enum StandingReason {
 pub enum Gone {
     /// The pass lapsed without an order.
     PassExpired,
-    /// The promo is over.
-    Ended,
 }
 
 impl Standing {

@@ -1,6 +1,6 @@
 //! What each frame of a client does: one socket's conversation, without the socket.
 
-use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use axum::extract::ws::Utf8Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -62,8 +62,12 @@ pub struct Conversation {
     socket: Arc<Socket>,
     frames: DefaultDirectRateLimiter,
     who: Who,
-    watched: HashSet<PromoId>,
+    /// The promos this socket is interested in, and whether the shopper was seen to have a place there. A place needs
+    /// the shopper's presence even if they do not watch.
+    watched: HashMap<PromoId, HasPlace>,
 }
+
+type HasPlace = bool;
 
 #[derive(Clone, Copy, Debug)]
 enum Who {
@@ -94,7 +98,7 @@ impl Answer {
 impl Conversation {
     pub fn new(gateway: Arc<Gateway>, socket: Arc<Socket>) -> Self {
         let frames = RateLimiter::direct(Quota::per_second(gateway.limits.frames_per_s));
-        Self { gateway, socket, frames, who: Who::Stranger, watched: HashSet::new() }
+        Self { gateway, socket, frames, who: Who::Stranger, watched: HashMap::new() }
     }
 
     /// Whether the client has not said `hello` yet.
@@ -123,9 +127,8 @@ impl Conversation {
     pub async fn hear(&mut self, text: &str) -> Answer {
         let frame = ClientFrame::parse(text);
         match (self.who, frame) {
-            (_, Err(Unreadable::NotAnObject)) => Answer::Close(close::PROTOCOL_VIOLATION, None),
             (Who::Stranger, Ok(ClientFrame::Hello { token })) => self.hello(token).await,
-            (Who::Stranger, _) => Answer::Close(close::PROTOCOL_VIOLATION, None),
+            (Who::Stranger, _) | (_, Err(Unreadable::NotAnObject)) => Answer::Close(close::PROTOCOL_VIOLATION, None),
             (_, Err(Unreadable::NotAFrame { code, message, reference })) => {
                 Answer::frame(&ServerFrame::error(code, message, reference))
             }
@@ -138,10 +141,8 @@ impl Conversation {
             )),
             (_, Ok(ClientFrame::Ping { nonce })) => Answer::frame(&ServerFrame::Pong { nonce }),
             (_, Ok(ClientFrame::Watch { promo_id })) => self.watch(promo_id).await,
-            (who, Ok(ClientFrame::Unwatch { promo_id })) => {
-                if self.watched.contains(&promo_id) {
-                    self.gateway.registry.watch(promo_id, user(who), &self.socket, false);
-                }
+            (_, Ok(ClientFrame::Unwatch { promo_id })) => {
+                self.unwatch(promo_id);
                 Answer::Frames(Vec::new())
             }
             (Who::Visitor, Ok(ClientFrame::Join { .. })) => visitor("join".to_owned()),
@@ -152,7 +153,7 @@ impl Conversation {
             }
             (Who::Shopper { user_id, .. }, Ok(ClientFrame::Leave { promo_id })) => {
                 let left = self.gateway.queue.leave(promo_id, user_id).await;
-                self.moved(left, "leave").await
+                self.moved(left, "leave")
             }
             (Who::Shopper { user_id, .. }, Ok(ClientFrame::Order(order))) => self.order(user_id, order),
         }
@@ -186,6 +187,7 @@ impl Conversation {
         let mut frames = Vec::new();
         for state in &states {
             frames.extend(self.start_watching(state.promo_id, "hello").await.unwrap_or_default());
+            self.watched.insert(state.promo_id, true);
         }
         frames.insert(0, self.welcome(Some(user_id), states).to_text().into());
         Answer::Frames(frames)
@@ -210,16 +212,27 @@ impl Conversation {
 
     /// Lets this socket hear the promo's broadcasts; returns the current ones. `frame` is the client's that asked for it.
     async fn start_watching(&mut self, promo: PromoId, frame: &str) -> Result<Vec<Utf8Bytes>, ServerFrame> {
-        if !self.watched.contains(&promo) && self.watched.len() >= self.gateway.limits.max_watched {
+        if !self.watched.contains_key(&promo) && self.watched.len() >= self.gateway.limits.max_watched {
             let message = "this socket watches as many promos as it may";
             return Err(ServerFrame::error(ErrorCode::TooManyWatched, message, Some(frame.to_owned())));
         }
         let now = self.gateway.queue.look(promo).await.map_err(|error| trouble(&error, frame))?;
-        self.watched.insert(promo);
+        self.watched.entry(promo).or_default();
         self.gateway.registry.watch(promo, user(self.who), &self.socket, true);
         let queue = ServerFrame::Queue((&now).into());
         let stock = ServerFrame::Stock((&now).into());
         Ok(vec![queue.to_text().into(), stock.to_text().into()])
+    }
+
+    fn unwatch(&mut self, promo: PromoId) {
+        match self.watched.get(&promo) {
+            Some(true) => self.gateway.registry.watch(promo, user(self.who), &self.socket, false),
+            Some(false) => {
+                self.watched.remove(&promo);
+                self.gateway.registry.unwatch(promo, &self.socket);
+            }
+            None => {}
+        }
     }
 
     async fn join(&mut self, promo: PromoId, user: UserId) -> Answer {
@@ -228,8 +241,9 @@ impl Conversation {
             Err(error) => return Answer::frame(&error),
         };
         let joined = self.gateway.queue.join(promo, user).await;
-        match self.moved(joined, "join").await {
+        match self.moved(joined, "join") {
             Answer::Frames(mut frames) => {
+                self.watched.insert(promo, true);
                 frames.extend(watching);
                 Answer::Frames(frames)
             }
@@ -238,7 +252,7 @@ impl Conversation {
     }
 
     /// The answer to a move of the shopper's. Their other sockets are told too.
-    async fn moved(&self, moved: Result<Standing, QueueError>, frame: &str) -> Answer {
+    fn moved(&self, moved: Result<Standing, QueueError>, frame: &str) -> Answer {
         match moved {
             Ok(standing) => {
                 let user = standing.user_id;
@@ -265,7 +279,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.gateway.registry.leave(user(self.who), &self.watched, &self.socket);
+        self.gateway.registry.leave(user(self.who), self.watched.keys().copied(), &self.socket);
     }
 }
 

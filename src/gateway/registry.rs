@@ -106,19 +106,22 @@ impl Registry {
     }
 
     /// Forgets the socket.
-    pub fn leave(&self, user: Option<UserId>, watched: &HashSet<PromoId>, socket: &Socket) {
+    pub fn leave(&self, user: Option<UserId>, watched: impl Iterator<Item = PromoId>, socket: &Socket) {
         if let Some(user) = user {
             self.shoppers.remove_if_mut(&user, |_, sockets| {
                 sockets.retain(|other| other.id != socket.id);
                 sockets.is_empty()
             });
         }
-        for promo in watched {
-            self.watchers.remove_if_mut(promo, |_, watchers| {
-                watchers.remove(&socket.id);
-                watchers.is_empty()
-            });
-        }
+        watched.for_each(|promo| self.unwatch(promo, socket));
+    }
+
+    /// Forgets that the socket watches the promo.
+    pub fn unwatch(&self, promo: PromoId, socket: &Socket) {
+        self.watchers.remove_if_mut(&promo, |_, watchers| {
+            watchers.remove(&socket.id);
+            watchers.is_empty()
+        });
     }
 
     /// Lets the socket hear (or, without `frames`, no longer hear) a promo's broadcasts.

@@ -166,11 +166,10 @@ impl<W: Wire> Session<W> {
         alarm: &mut Pin<Box<Sleep>>,
     ) -> Result<(), End> {
         let message = match message {
-            None => return Err(End::Gone),
             Some(Err(error)) if is_violation(&error) => {
                 return Err(End::Close(close::PROTOCOL_VIOLATION, None));
             }
-            Some(Err(_)) => return Err(End::Gone),
+            None | Some(Err(_)) => return Err(End::Gone),
             Some(Ok(Message::Close(_))) => return Err(End::Closed),
             Some(Ok(message)) => message,
         };

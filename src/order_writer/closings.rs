@@ -59,14 +59,13 @@ impl Closings {
         for entry in self.store.outbox(BATCH_MAX).await? {
             match self.reservations.close(entry.pool, entry.order_id, entry.closing).await {
                 Ok(Closed::NotSettled) => continue,
-                Ok(Closed::Before) => {}
+                // With a pool that is not ready: it is rebuilt from the database, which has this closing already.
+                Ok(Closed::Before) | Err(EngineError::NotReady(_)) => {}
                 Ok(Closed::Now) => {
                     let closing = entry.closing.status().as_str();
                     metrics::counter!("panicbuy_closed_orders_total", "status" => closing).increment(1);
                     events.extend(self.news(&entry).await);
                 }
-                // The pool is rebuilt from the database, which has this closing already.
-                Err(EngineError::NotReady(_)) => {}
                 Err(error) => return Err(error.into()),
             }
             done.push(entry.id);

@@ -127,7 +127,7 @@ impl Ledger {
             if now < gate.starts_at {
                 return Some(Reason::NotStarted);
             }
-            if gate.paused && !is_over(gate, now) {
+            if gate.paused {
                 return Some(Reason::Paused);
             }
             if is_over(gate, now) {

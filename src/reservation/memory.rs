@@ -111,7 +111,9 @@ impl Reservations for MemoryEngine {
         let settled: Vec<Settled> = self.ask(pool, |pool| {
             verdicts.iter().filter_map(|(order, verdict)| pool.ledger.settle(*order, *verdict)).collect()
         })?;
-        settled.iter().for_each(|settled| self.forget_unsettled(&settled.reservation));
+        for settled in &settled {
+            self.forget_unsettled(&settled.reservation);
+        }
         Ok(settled)
     }
 

@@ -7,7 +7,7 @@ use crate::{
         port::{RoomView, Ticked},
         room::{Conditions, Full, Room, Spot},
     },
-    domain::{DrawKey, Gone, OrderStatus, Phase, PromoId, Standing, StandingReason, Timestamp, UserId},
+    domain::{DrawKey, Gone, OrderStatus, Phase, PromoId, Reason, Standing, StandingReason, Timestamp, UserId},
 };
 
 use super::{
@@ -56,7 +56,7 @@ impl Pool {
         };
         if is_over(gate, now) {
             let sent_home = room.close();
-            let changed = sent_home.into_iter().map(|user| self.gone(promo, user, Gone::Ended)).collect();
+            let changed = sent_home.into_iter().map(|user| self.gone(promo, user, StandingReason::Because(Reason::Ended))).collect();
             return Ticked { opened: false, changed };
         }
         let conditions = Conditions {
@@ -68,7 +68,7 @@ impl Pool {
         let ticked = room.tick(now, conditions);
         let mut changed: Vec<Standing> =
             ticked.admitted.iter().map(|user| self.standing(promo, *user)).collect();
-        changed.extend(ticked.lapsed.into_iter().map(|user| self.gone(promo, user, Gone::PassExpired)));
+        changed.extend(ticked.lapsed.into_iter().map(|user| self.gone(promo, user, StandingReason::Gone(Gone::PassExpired))));
         Ticked { opened: ticked.opened, changed }
     }
 
@@ -88,9 +88,9 @@ impl Pool {
                 ..none
             },
             None => match self.ledger.last_order(user) {
-                Some(order) => with_order(none, order),
+                Some(order) => with_order(&none, order),
                 None if self.ledger.gate().is_some_and(|gate| gate.ended) => {
-                    Standing { reason: Some(StandingReason::Gone(Gone::Ended)), ..none }
+                    Standing { reason: Some(StandingReason::Because(Reason::Ended)), ..none }
                 }
                 None => none,
             },
@@ -98,9 +98,9 @@ impl Pool {
     }
 
     /// The standing of a shopper whose place has just gone, and why.
-    fn gone(&self, promo: PromoId, user: UserId, why: Gone) -> Standing {
+    fn gone(&self, promo: PromoId, user: UserId, why: StandingReason) -> Standing {
         let standing = self.standing(promo, user);
-        let reason = (standing.phase == Phase::None).then_some(StandingReason::Gone(why));
+        let reason = (standing.phase == Phase::None).then_some(why);
         Standing { reason: reason.or(standing.reason), ..standing }
     }
 
@@ -132,7 +132,7 @@ impl Pool {
     }
 }
 
-fn with_order(none: Standing, order: LastOrder) -> Standing {
+fn with_order(none: &Standing, order: LastOrder) -> Standing {
     let phase = match order.status {
         OrderStatus::Pending => Phase::Pending,
         OrderStatus::AwaitingPayment | OrderStatus::Paid => Phase::Confirmed,
@@ -143,7 +143,7 @@ fn with_order(none: Standing, order: LastOrder) -> Standing {
         phase,
         order_id: Some(order.order_id),
         status: Some(order.status),
-        reason: order.reason.map(StandingReason::Rejected),
-        ..none
+        reason: order.reason.map(StandingReason::Because),
+        ..none.clone()
     }
 }

@@ -21,8 +21,7 @@ use crate::{
     admission::port::WaitingRooms,
     clock,
     domain::{
-        ItemId, Order, OrderId, OrderStatus, PoolId, Price, PromoId, PromoStatus, Reason, RequestId,
-        Timestamp, UserId,
+        ItemId, Order, OrderId, OrderStatus, PoolId, Price, PromoId, PromoStatus, Reason, RequestId, UserId,
     },
     order_log::port::OrderLog,
     random,
@@ -188,7 +187,7 @@ impl OrderService {
                 return Placed::refused(Reason::Unavailable);
             }
         };
-        if !self.log_is_well() && !self.probe_log() {
+        if !self.log_is_well() && !probes_log() {
             return Placed::refused(Reason::Unavailable);
         }
         match self.reservations.reserve(reservation(&wish, &offer)).await {
@@ -282,11 +281,6 @@ impl OrderService {
         self.log_is_well.load(Ordering::Relaxed)
     }
 
-    /// After a failed append, one order in [`PROBE_ONE_IN`] is let through to find out whether the log is well again.
-    fn probe_log(&self) -> bool {
-        random::below(PROBE_ONE_IN) == 0
-    }
-
     fn refuse(&self, wish: &Wish, reason: Reason) -> Placed {
         if !reason.is_temporary() {
             self.refusals.insert((wish.user_id, wish.request_id), reason);
@@ -310,7 +304,7 @@ impl OrderService {
     pub async fn get(&self, user: UserId, id: OrderId) -> Result<Option<Order>, OrderError> {
         // The ledger first: an order leaves it only after it is in the database.
         let pending = self.reservations.pending(user, id).await?;
-        Ok(self.store.order(user, id).await?.or(pending.map(pending_order)))
+        Ok(self.store.order(user, id).await?.or(pending.as_ref().map(pending_order)))
     }
 
     /// The shopper's orders before `before`, newest first, at most `limit`.
@@ -324,7 +318,7 @@ impl OrderService {
         let mut orders = self.store.orders(user, before, limit).await?;
         let written: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
         let asked_for = |order: &Order| before.is_none_or(|before| order.id < before);
-        let unwritten = pending.into_iter().map(pending_order);
+        let unwritten = pending.iter().map(pending_order);
         orders.extend(unwritten.filter(|order| asked_for(order) && !written.contains(&order.id)));
         orders.sort_unstable_by_key(|order| std::cmp::Reverse(order.id));
         orders.truncate(limit as usize);
@@ -374,8 +368,12 @@ impl OrderService {
     }
 }
 
-/// See [`OrderService::probe_log`].
+/// After a failed append, one order in so many is let through to find out whether the log is well again.
 const PROBE_ONE_IN: u64 = 10;
+
+fn probes_log() -> bool {
+    random::below(PROBE_ONE_IN) == 0
+}
 
 fn reservation(wish: &Wish, offer: &Offer) -> Reservation {
     Reservation {
@@ -391,7 +389,7 @@ fn reservation(wish: &Wish, offer: &Offer) -> Reservation {
     }
 }
 
-fn pending_order(reservation: Reservation) -> Order {
+fn pending_order(reservation: &Reservation) -> Order {
     Order {
         id: reservation.order_id,
         request_id: reservation.request_id,
@@ -403,7 +401,7 @@ fn pending_order(reservation: Reservation) -> Order {
         status: OrderStatus::Pending,
         reason: None,
         created_at: reservation.reserved_at,
-        pay_before: None::<Timestamp>,
+        pay_before: None,
         paid_at: None,
     }
 }

@@ -4,11 +4,14 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use futures_util::future::join_all;
-use panicbuy::domain::{OrderId, Phase, PromoId, RequestId};
+use panicbuy::{
+    domain::{OrderId, Phase, PromoId, RequestId},
+    random,
+    store::sqlite::{SqliteSettings, SqliteStore},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use crate::support::{
     client::Client,
@@ -41,7 +44,7 @@ async fn prepare() -> Scene {
     let mut buyers = Vec::new();
     for number in 0..SHOPPERS {
         let shop = visitor.register(&format!("buyer{number}@shop.example")).await;
-        buyers.push(Buyer { token: shop.token.unwrap(), request: RequestId(Uuid::new_v4()) });
+        buyers.push(Buyer { token: shop.token.unwrap(), request: RequestId(random::uuid()) });
     }
     let admin = Shop::admin(process.address).await;
     let promo = admin.publish(&Sale { stock: UNITS, ..Sale::default() }).await;
@@ -202,7 +205,7 @@ async fn orders_are_refused_while_the_log_is_down() {
     let process = Process::start(scene.directory.path(), "log.insert=return", &["--relay-after-ms", "60000"]);
     let visitor = Shop::visitor(process.address);
     let promo = scene.promo;
-    let order = || json!({ "promo_id": promo, "quantity": 1, "request_id": Uuid::new_v4() });
+    let order = || json!({ "promo_id": promo, "quantity": 1, "request_id": random::uuid() });
     let mut refused = 0;
     for buyer in &scene.buyers {
         let (mut client, _) = Client::join(process.address, &buyer.token, promo).await;
@@ -230,7 +233,7 @@ async fn a_poisoned_record_does_not_stop_the_log() {
 
 async fn poison(directory: &Path) {
     let url = format!("sqlite:{}", directory.join("shop.db").display());
-    let store = panicbuy::store::sqlite::SqliteStore::open(&url, &Default::default()).await.unwrap();
+    let store = SqliteStore::open(&url, &SqliteSettings::default()).await.unwrap();
     for payload in ["noise", r#"{"v":1,"order_id":"019a0000-0000-7000-8000-000000000000","pool":"promo:1"}"#]
     {
         sqlx::query("INSERT INTO order_log (pool_id, payload) VALUES ('promo:1', ?)")

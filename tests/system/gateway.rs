@@ -142,7 +142,7 @@ async fn a_paused_promo_holds_the_door_and_the_passes() {
         })
         .await;
     // Longer than the pass would live.
-    tokio::time::sleep(std::time::Duration::from_millis(2000)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     client.forget();
     admin.post(&format!("/api/v1/promos/{promo}/resume"), json!({})).await;
     let resumed = client.state(|state| state.phase == Phase::Admitted).await;
@@ -212,7 +212,7 @@ async fn a_frame_that_makes_no_sense_is_an_error_and_does_nothing() {
     assert_eq!(error(&mut client).await.0, ErrorCode::BadRequest);
     client.say(&ClientFrame::Watch { promo_id: other }).await;
     assert_eq!(error(&mut client).await.0, ErrorCode::TooManyWatched);
-    let request = uuid::Uuid::new_v4();
+    let request = panicbuy::random::uuid();
     client
         .say_text(
             &json!({ "type": "order", "request_id": request, "promo_id": promo, "quantity": -1 }).to_string(),

@@ -113,7 +113,7 @@ async fn who_is_silent_for_two_heartbeats_is_closed() {
     let mut stream = raw_handshake(server.address, None).await;
     // A masked text frame by hand: {"type":"hello"} with a mask of zeros.
     let hello = br#"{"type":"hello"}"#;
-    let mut frame = vec![0x81, 0x80 | u8::try_from(hello.len()).unwrap(), 0, 0, 0, 0];
+    let mut frame = vec![0x81, 0x80 + u8::try_from(hello.len()).unwrap(), 0, 0, 0, 0];
     frame.extend_from_slice(hello);
     stream.write_all(&frame).await.unwrap();
     let mut heard = Vec::new();
@@ -134,7 +134,7 @@ async fn who_never_reads_is_closed_as_too_slow() {
     let promo = admin.publish(&Sale { opens_in_ms: 600_000, ..Sale::default() }).await;
     let mut deaf = raw_handshake(server.address, Some(4096)).await;
     let hello = serde_json::to_string(&ClientFrame::Hello { token: Some(token.clone()) }).unwrap();
-    let mut frame = vec![0x81, 0x80 | 126];
+    let mut frame = vec![0x81, 0xfe];
     frame.extend_from_slice(&u16::try_from(hello.len()).unwrap().to_be_bytes());
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(hello.as_bytes());

@@ -4,7 +4,7 @@ mod history;
 
 use std::collections::{HashMap, HashSet};
 
-use history::{Command, World, commands};
+use history::{Command, World, commands, users};
 use panicbuy::{
     domain::{OrderId, Phase, Reason, UserId},
     reservation::port::{Closed, Reserved},
@@ -35,7 +35,7 @@ fn check(world: &World, command: &Command, witness: &mut Witness) -> Result<(), 
     prop_assert!(view.head >= witness.head, "head went back after {:?}", command);
     witness.head = view.head;
 
-    for user in world.users() {
+    for user in users() {
         let standing = world.pool.standing(world.promo, user);
         if let Some(number) = standing.number {
             prop_assert!(number >= 1 && number <= world.numbers_given(), "number {} is not dense", number);

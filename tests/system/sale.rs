@@ -151,7 +151,7 @@ async fn limits_and_stock_are_checked_after_the_pass() {
     let (mut client, _) = Client::join(server.address, &tokens[0], promo).await;
     client.state(|state| state.phase == Phase::Admitted).await;
 
-    let order = |quantity: u32| json!({ "promo_id": promo, "quantity": quantity, "request_id": uuid::Uuid::new_v4() });
+    let order = |quantity: u32| json!({ "promo_id": promo, "quantity": quantity, "request_id": panicbuy::random::uuid() });
     let (status, problem) = shopper.post("/api/v1/orders", order(4)).await;
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("limit_reached")));
     let (status, problem) = shopper.post("/api/v1/orders", order(3)).await;
@@ -183,7 +183,7 @@ async fn an_item_without_promo_sells_at_its_list_price_the_same_way() {
     let tokens = enrol(&server, 1).await;
     let item = admin.create_item(5).await;
     let (mut client, _) = Client::hello(server.address, Some(&tokens[0])).await;
-    let request = uuid::Uuid::new_v4();
+    let request = panicbuy::random::uuid();
     client
         .say_text(
             &json!({ "type": "order", "request_id": request, "item_id": item, "quantity": 2 }).to_string(),

@@ -84,6 +84,11 @@ pub fn commands(length: usize) -> impl Strategy<Value = Vec<Command>> {
     prop::collection::vec(command, 1..length)
 }
 
+/// Everybody who may appear in a history.
+pub fn users() -> impl Iterator<Item = UserId> {
+    (1..=USERS).map(UserId)
+}
+
 /// A promo, the time, and what was answered.
 pub struct World {
     pub pool: Pool,
@@ -138,10 +143,6 @@ impl World {
             last_closes: Vec::new(),
             last_order: None,
         }
-    }
-
-    pub fn users(&self) -> impl Iterator<Item = UserId> + use<> {
-        (1..=USERS).map(UserId)
     }
 
     /// The highest number anybody was ever shown.
@@ -201,7 +202,7 @@ impl World {
             Command::Resume => self.set_gate(false, self.gate.ended),
             Command::End => self.set_gate(self.gate.paused, true),
         }
-        let highest = self.users().filter_map(|user| self.pool.standing(self.promo, user).number).max();
+        let highest = users().filter_map(|user| self.pool.standing(self.promo, user).number).max();
         self.numbers_given = self.numbers_given.max(highest.unwrap_or(0));
     }
 

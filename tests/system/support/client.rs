@@ -2,21 +2,20 @@
 
 use std::{collections::VecDeque, net::SocketAddr};
 
+use super::PATIENCE;
 use futures_util::{SinkExt, StreamExt};
 use panicbuy::{
     domain::{OrderId, Phase, PromoId, RequestId},
     gateway::protocol::{
         ClientFrame, OrderFrame, OutcomeFrame, SUBPROTOCOL, ServerFrame, StateFrame, WelcomeFrame,
     },
+    random,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{ClientRequestBuilder, Message, http::Uri},
 };
-use uuid::Uuid;
-
-use super::PATIENCE;
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -162,7 +161,7 @@ impl Client {
 
     /// Places an order; returns its request.
     pub async fn order(&mut self, promo: PromoId) -> RequestId {
-        let request_id = RequestId(Uuid::new_v4());
+        let request_id = RequestId(random::uuid());
         self.repeat_order(promo, request_id).await;
         request_id
     }

@@ -98,7 +98,7 @@ impl Shop {
     /// Posts to a server that may be gone.
     pub async fn try_post(&self, path: &str, body: Value) -> Option<StatusCode> {
         let request = self.http.post(format!("{}{path}", self.base)).json(&body);
-        let request = self.token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = self.token.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         Some(request.send().await.ok()?.status())
     }
 
@@ -168,7 +168,7 @@ impl Shop {
 pub async fn enrol(server: &Server, count: usize) -> Vec<String> {
     let mut tokens = Vec::new();
     for number in 0..count {
-        let email = format!("s{number}.{}@shop.example", uuid::Uuid::new_v4());
+        let email = format!("s{number}.{}@shop.example", panicbuy::random::uuid());
         let email = Email::parse(&email).unwrap();
         let name = DisplayName::parse("Shopper").unwrap();
         let now: Timestamp = panicbuy::clock::now();
