@@ -3,12 +3,12 @@
 import { createActions } from "./actions.js";
 import { createApi } from "./api.js";
 import { patch } from "./dom.js";
-import { framesAfterWelcome } from "./frames.js";
+import { framesAfterWelcome, joinsToRepeat } from "./frames.js";
 import * as keep from "./keep.js";
 import { isDoor, needsSession, parseRoute } from "./routes.js";
 import { announce, silentMemory, titleOf } from "./says.js";
 import { wantedLoads, wantedWatches } from "./select.js";
-import { createSocket } from "./socket.js";
+import { backoff, createSocket } from "./socket.js";
 import { initialState, reduce } from "./state.js";
 import { createStore } from "./store.js";
 import { banner } from "./views/banner.js";
@@ -64,8 +64,18 @@ function onSocket(event) {
     return;
   }
   store.dispatch(event);
+  if (event.frame.type === "error") repeatJoins();
   if (event.frame.type !== "welcome") return;
   for (const frame of framesAfterWelcome(before, event.frame)) socket.send(frame);
+}
+
+/** A full or recovering waiting room is asked again, ever more patiently, for as long as the person stays. */
+function repeatJoins() {
+  for (const { promo_id, tries } of joinsToRepeat(store.get())) {
+    setTimeout(() => {
+      if (store.get().places[promo_id]?.joining) socket.send({ type: "join", promo_id });
+    }, 500 + backoff(tries, Math.random));
+  }
 }
 
 /** The token is no longer good. The place is the shopper's, not the socket's: log in and it is there again. */

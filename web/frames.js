@@ -134,8 +134,26 @@ function foldError(state, { code, message, temporary, ref }) {
   if (request) {
     return putRequest(state, { ...request, status: "refused", reason: temporary ? "unavailable" : code });
   }
+  if (temporary && ref === "join") return foldJoinLater(state, message);
   const places = mapValues(state.places, ({ joining, lost, ...place }) => place);
   return { ...state, places, notice: { kind: "warn", text: message || code } };
+}
+
+/** How often a join is repeated by the page itself; after that a person decides. */
+const JOIN_TRIES = 5;
+
+/** The frame does not say which join it was, but those still out are all that can be repeated. */
+function foldJoinLater(state, message) {
+  const places = mapValues(state.places, (place) => (place.joining ? { ...place, tries: (place.tries ?? 0) + 1 } : place));
+  const tired = Object.values(places).some((place) => place.tries > JOIN_TRIES);
+  if (!tired) return { ...state, places };
+  const rested = mapValues(places, ({ joining, lost, tries, ...place }) => place);
+  return { ...state, places: rested, notice: { kind: "warn", text: message } };
+}
+
+/** Joins that the server could not take just now, and how patient to be with each. */
+export function joinsToRepeat(state) {
+  return Object.values(state.places).filter((place) => place.joining && place.tries > 0);
 }
 
 function putRequest(state, request) {

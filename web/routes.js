@@ -1,5 +1,6 @@
 // The part of the address after `#` and the view it names. Hash routes: the server serves files only.
 
+// Singular is how the page writes it; the API's plural is understood, since people copy addresses together.
 const PATTERNS = [
   [/^\/?$/, () => ({ name: "sale" })],
   [/^\/login$/, () => ({ name: "login" })],
@@ -7,9 +8,9 @@ const PATTERNS = [
   [/^\/orders$/, () => ({ name: "orders" })],
   [/^\/profile$/, () => ({ name: "profile" })],
   [/^\/admin$/, () => ({ name: "admin" })],
-  [/^\/item\/(\d+)$/, (id) => ({ name: "item", id: Number(id) })],
-  [/^\/promo\/(\d+)$/, (id) => ({ name: "promo", id: Number(id) })],
-  [/^\/promo\/(\d+)\/draw$/, (id) => ({ name: "draw", id: Number(id) })],
+  [/^\/items?\/(\d+)$/, (id) => ({ name: "item", id: Number(id) })],
+  [/^\/promos?\/(\d+)$/, (id) => ({ name: "promo", id: Number(id) })],
+  [/^\/promos?\/(\d+)\/draw$/, (id) => ({ name: "draw", id: Number(id) })],
 ];
 
 export function parseRoute(hash) {

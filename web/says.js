@@ -124,7 +124,7 @@ function deadlineCall(before, after, place) {
 
 function connectionWords(before, after) {
   if (after.status === before.status) return null;
-  if (after.status === "waiting" && before.status === "live") return "Connection lost. Reconnecting.";
+  if (after.status === "waiting" && before.status === "live") return `${after.code === 1001 ? "The shop is restarting." : "Connection lost."} Reconnecting.`;
   if (after.status === "live" && before.attempt > 0) return "Connected again.";
   if (after.status === "stopped") return "The connection is closed.";
   return null;

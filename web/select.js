@@ -88,12 +88,17 @@ export function wantedWatches(state) {
   if (route.name === "sale") {
     for (const id of state.items.ids) {
       const promo = state.items.byId[id]?.promo;
-      if (promo && promo.status !== "ended" && promo.status !== "draft") wanted.add(promo.id);
+      if (promo && isRunning(promo)) wanted.add(promo.id);
     }
+  }
+  if (route.name === "admin") {
+    for (const id of state.promos.ids) if (isRunning(state.promos.byId[id])) wanted.add(id);
   }
   for (const place of Object.values(state.places)) if (place.phase !== "none") wanted.add(place.promo_id);
   return new Set([...wanted].slice(0, MAX_WATCHES));
 }
+
+const isRunning = ({ status }) => status !== "ended" && status !== "draft";
 
 // One frame each at every reconnect: the list must not spend the socket's own rate limit.
 const MAX_WATCHES = 24;

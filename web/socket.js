@@ -10,6 +10,7 @@ const HEARTBEAT_SLACK_MS = 2_000;
 const DEFAULT_HEARTBEAT_MS = 20_000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 30_000;
+const CONNECTING = 0;
 const STABLE_AFTER_MS = 3_000;
 
 /** Exponential with full jitter: after an outage ten thousand pages must not return in the same instant. */
@@ -122,8 +123,9 @@ export function createSocket({ open = openWebSocket, token, emit, timers = globa
     socket = null;
     if (!old) return;
     old.onopen = old.onmessage = old.onclose = null;
-    // Closing a socket that never opened is an error in some browsers, and of no consequence in any.
-    try { old.close(1000); } catch { /* already gone */ }
+    // Closed before it opened, a socket is reported as failed; let it open first, then hang up.
+    if (old.readyState === CONNECTING) old.onopen = () => old.close(1000);
+    else old.close(1000);
   }
 
   function clearAll() {

@@ -80,7 +80,7 @@ function admissionForm(state, act, promo) {
   const errors = state.forms[name]?.errors ?? {};
   return form({ name, label: `Waiting room of ${promo.title}`, state: state.forms[name], submit: "Change", kind: "plain", onsubmit: (fields) => act.setAdmission(promo.id, numbers(fields)) },
     h("div", { class: "fields", key: "fields" }, ADMISSION.map(([key, label]) =>
-      field({ form: `admission-${promo.id}`, name: key, label, wide: false, inputmode: "decimal", value: promo.admission[key], error: errors[key] ?? errors[`admission.${key}`] }))));
+      field({ form: `admission-${promo.id}`, name: key, label, wide: false, inputmode: "numeric", value: promo.admission[key], error: errors[key] ?? errors[`admission.${key}`] }))));
 }
 
 function auditPart(state, act, promo) {
@@ -129,7 +129,7 @@ function newItem(state, act) {
   const f = (name, label, more) => field({ form: "item", name, label, error: errors[name], ...more });
   return h("details", { class: "panel", key: "new-item" },
     h("summary", null, h("h2", null, "New item")),
-    form({ name: "item", label: "New item", state: state.forms.item, submit: "Create item", onsubmit: (fields, done) => act.createItem({ ...fields, image_url: fields.image_url || null, ...numbers({ price_minor: fields.price_minor, stock: fields.stock }) }, done) },
+    form({ name: "item", label: "New item", state: state.forms.item, submit: "Create item", onsubmit: (fields, done) => act.createItem({ ...fields, ...numbers({ price_minor: fields.price_minor, stock: fields.stock }) }, done) },
       f("title", "Title"),
       f("description", "Description", { type: "textarea" }),
       f("image_url", "Image", { hint: "An https address, or one of /img/sneaker.svg, headphones, console, watch, camera, kettle." }),
@@ -156,7 +156,7 @@ function newPromo(state, act) {
         f("starts_at", "Opens", { type: "datetime-local", step: "1", value: minutesFromOpening(state, 5) }),
         f("ends_at", "Ends", { type: "datetime-local", step: "1", value: minutesFromOpening(state, 65) }),
         f("payment_window_ms", "Time to pay (ms)", { inputmode: "numeric", value: "300000" }),
-        f("rate_per_s", "Calls per second", { inputmode: "decimal", value: "10" }),
+        f("rate_per_s", "Calls per second", { inputmode: "numeric", value: "10" }),
         f("max_active", "Passes at once", { inputmode: "numeric", value: "50" }),
         f("pass_ttl_ms", "Time to buy (ms)", { inputmode: "numeric", value: "60000" }))));
 }

@@ -110,6 +110,48 @@ test("a killed and restarted server finds the same people in the lobby, without 
   }
 });
 
+test("a planned restart says so, and loses nobody", async () => {
+  const args = ["--reconnect-spread-ms", "300"];
+  const first = await startServer({ args });
+  const shop = await new Shop(first.url).open();
+  const promo = await shop.promo({ opensIn: 3_600_000 });
+  const { session } = await shop.shopper();
+  let second;
+  try {
+    await at.visit({ session, url: first.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: "Join the lobby" }).click();
+      await phase(page, "lobby");
+      await first.stop({ keep: true });
+      await page.getByText("The shop is restarting. Reconnecting.", { exact: true }).waitFor({ state: "attached" });
+      second = await startServer({ port: first.port, dir: first.home, args });
+      await reconnecting(page).waitFor({ state: "detached" });
+      await phase(page, "lobby");
+    });
+  } finally {
+    await (second ?? first).stop();
+  }
+});
+
+test("a session that expires while waiting leads to the log-in, and the place is still there", async () => {
+  const server = await startServer({ args: ["--token-ttl-ms", "6000"] });
+  try {
+    const shop = await new Shop(server.url).open();
+    const promo = await shop.promo({ opensIn: 3_600_000 });
+    const shopper = await shop.shopper();
+    await at.visit({ session: shopper.session, url: server.url, hash: `#/promo/${promo.id}`, allow: REFUSED }, async (page) => {
+      await page.getByRole("button", { name: "Join the lobby" }).click();
+      await phase(page, "lobby");
+      await page.getByText("Your log-in has run out.").waitFor();
+      await page.getByLabel("Email").fill(shopper.email);
+      await page.getByLabel("Password").fill(shopper.password);
+      await page.getByRole("button", { name: "Log in" }).click();
+      await phase(page, "lobby");
+    });
+  } finally {
+    await server.stop();
+  }
+});
+
 test("a session that is no longer good leads to the log-in and back", async () => {
   const promo = await at.shop.promo({ opensIn: 3_600_000 });
   const shopper = await at.shop.shopper();

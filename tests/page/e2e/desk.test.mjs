@@ -34,7 +34,7 @@ test("an item is made, restocked and put on sale", async () => {
     await sale.getByLabel("Title").fill("Lamp hour");
     await sale.getByLabel("Sale price").fill("4900");
     await sale.getByLabel("Units").fill("10");
-    await sale.getByLabel("Opens").fill(local(Date.now() + 3_000));
+    await sale.getByLabel("Opens").fill(local(Date.now() + 6_000));
     await sale.getByLabel("Ends").fill(local(Date.now() + 3_600_000));
     await sale.getByRole("button", { name: "Create draft" }).click();
     const promo = page.locator("[data-promo]", { hasText: "Lamp hour" });

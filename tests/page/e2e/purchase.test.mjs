@@ -62,7 +62,7 @@ async function tabTo(page, name) {
 
 test("a reload keeps the place in the lobby and in the queue", async () => {
   const lobby = await at.shop.promo({ opensIn: 3_600_000 });
-  const queue = await at.shop.promo({ opensIn: 300, admission: { rate_per_s: 0.001, max_active: 1 } });
+  const queue = await at.shop.promo({ opensIn: 300, admission: { rate_per_s: 1, max_active: 1 } });
   const first = await at.shop.shopper("First");
   const second = await at.shop.shopper("Second");
   await at.visit({ session: first.session, hash: `#/promo/${queue.id}` }, async (one) => {

@@ -83,7 +83,7 @@ async function toConfirmed(at, more) {
 }
 
 async function toQueued(at, { ahead, ...more }) {
-  const promo = await ownSale(at, { opensIn: 2500, ...more, admission: { rate_per_s: 0.05, max_active: 1, ...more.admission } });
+  const promo = await ownSale(at, { opensIn: 2500, ...more, admission: { rate_per_s: 1, max_active: 1, ...more.admission } });
   for (let i = 0; i < ahead; i += 1) {
     const other = await shopperSocket(at.url, (await at.shop.shopper("Other")).session);
     at.helpers.push(other);

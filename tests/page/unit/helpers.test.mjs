@@ -59,6 +59,7 @@ test("routes go there and back", () => {
   }
   for (const hash of ["#/promo/x", "#/promo/-1", "#nonsense"]) assert.equal(parseRoute(hash).name, "missing");
   assert.equal(parseRoute("").name, "sale");
+  assert.deepEqual(parseRoute("#/promos/3"), { name: "promo", id: 3 }, "as the API spells it");
 });
 
 test("the title tells the phase, the most urgent first", () => {

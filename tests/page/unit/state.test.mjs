@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { framesAfterWelcome, placesToAskFor } from "../../../web/frames.js";
+import { framesAfterWelcome, joinsToRepeat, placesToAskFor } from "../../../web/frames.js";
 import { livePromo, mostUrgent, ordersNewestFirst, requestFor, standing, wantedLoads, wantedWatches } from "../../../web/select.js";
 import { T0, fold, frame, iso, loaded, place, promo, queue, sent, session, start, user, welcome } from "./support.mjs";
 
@@ -185,6 +185,15 @@ test("an error about a request ends the request, any other is shown", () => {
   assert.deepEqual([s.requests.r1.status, s.requests.r1.reason, s.notice], ["refused", "bad_request", null]);
   const t = fold(start(), { type: "join/asked", promo_id: 3 }, frame("error", { code: "not_found", message: "There is no such sale.", temporary: false }));
   assert.deepEqual([t.notice.text, t.places[3].joining], ["There is no such sale.", undefined]);
+});
+
+test("a join that cannot be taken just now is repeated, but not for ever", () => {
+  const later = frame("error", { code: "room_full", message: "The waiting room is full.", temporary: true, ref: "join" });
+  let s = fold(start(), welcome(), { type: "join/asked", promo_id: 3 }, later);
+  assert.deepEqual(joinsToRepeat(s).map((p) => [p.promo_id, p.tries]), [[3, 1]]);
+  assert.equal(s.notice, null);
+  s = fold(s, later, later, later, later, later);
+  assert.deepEqual([joinsToRepeat(s), at(s).joining, s.notice.text], [[], undefined, "The waiting room is full."]);
 });
 
 test("events the page does not know change nothing", () => {
