@@ -1,6 +1,7 @@
 // How each server frame changes the state. Part of the reducer, so pure as well.
 
 import { wantedWatches } from "./select.js";
+import { errorText } from "./words.js";
 import { markStale, putOrder, putPlace, withoutFailures } from "./state.js";
 
 export function foldFrame(state, frame, at) {
@@ -130,25 +131,26 @@ function foldOutcome(state, { type, ...outcome }) {
 }
 
 function foldError(state, { code, message, temporary, ref }) {
+  const text = errorText({ code, message });
   const request = state.requests[ref];
   if (request) {
     return putRequest(state, { ...request, status: "refused", reason: temporary ? "unavailable" : code });
   }
-  if (temporary && ref === "join") return foldJoinLater(state, message);
+  if (temporary && ref === "join") return foldJoinLater(state, text);
   const places = mapValues(state.places, ({ joining, lost, ...place }) => place);
-  return { ...state, places, notice: { kind: "warn", text: message || code } };
+  return { ...state, places, notice: { kind: "warn", text } };
 }
 
 /** How often a join is repeated by the page itself; after that a person decides. */
 const JOIN_TRIES = 5;
 
 /** The frame does not say which join it was, but those still out are all that can be repeated. */
-function foldJoinLater(state, message) {
+function foldJoinLater(state, text) {
   const places = mapValues(state.places, (place) => (place.joining ? { ...place, tries: (place.tries ?? 0) + 1 } : place));
   const tired = Object.values(places).some((place) => place.tries > JOIN_TRIES);
   if (!tired) return { ...state, places };
   const rested = mapValues(places, ({ joining, lost, tries, ...place }) => place);
-  return { ...state, places: rested, notice: { kind: "warn", text: message } };
+  return { ...state, places: rested, notice: { kind: "warn", text } };
 }
 
 /** Joins that the server could not take just now, and how patient to be with each. */

@@ -29,7 +29,7 @@ export function titleOf(state) {
 function urgentTitle(state, place) {
   const promo = livePromo(state, place.promo_id);
   switch (place.phase) {
-    case "admitted": return `You're in — ${clock(msUntil(state, place.pass_expires_at))} to buy`;
+    case "admitted": return promo?.status === "paused" ? "Paused — your turn is kept" : `You're in — ${clock(msUntil(state, place.pass_expires_at))} to buy`;
     case "pending": return "Confirming your order";
     case "confirmed": {
       const before = state.orders.byId[place.order_id]?.pay_before;
@@ -115,7 +115,8 @@ function goneWords(place, was) {
 
 function deadlineCall(before, after, place) {
   const deadline = place.phase === "admitted" ? place.pass_expires_at : after.orders.byId[place.order_id]?.pay_before;
-  const open = place.phase === "admitted" || (place.phase === "confirmed" && place.status !== "paid");
+  const running = place.phase === "admitted" && livePromo(after, place.promo_id)?.status !== "paused";
+  const open = running || (place.phase === "confirmed" && place.status !== "paid");
   if (!open || !deadline) return null;
   const passed = CALLS.find((s) => msUntil(before, deadline) > s * 1000 && msUntil(after, deadline) <= s * 1000);
   if (!passed) return null;

@@ -72,6 +72,14 @@ export function ordersOfPromo(state, id) {
   return ordersNewestFirst(state).filter((order) => order.promo_id === id);
 }
 
+const GIVEN_BACK = new Set(["cancelled", "expired", "rejected"]);
+
+/** How many more units this shopper may take in a promo; an order that was given back does not count. */
+export function unitsLeftFor(state, promo) {
+  const taken = ordersOfPromo(state, promo.id).filter((order) => !GIVEN_BACK.has(order.status));
+  return Math.max(0, promo.per_user_limit - taken.reduce((sum, order) => sum + order.quantity, 0));
+}
+
 const URGENCY = ["admitted", "confirmed", "pending", "queued", "lobby"];
 
 /** Of all the places a shopper holds, the one that wants them first. A paid order wants nothing. */

@@ -54,8 +54,27 @@ export function closedText(code) {
 const PROBLEMS = {
   email_taken: "There is already an account with this email. Log in instead?",
   bad_credentials: "Email and password do not match.",
+  rate_limited: "That was too many tries in a short time. Please wait a moment.",
+  wrong_status: "The order has moved on in the meantime; this is no longer possible.",
 };
 
 export function problemText(problem) {
-  return PROBLEMS[problem.code] ?? problem.detail ?? problem.title ?? "Something went wrong. Please try again.";
+  return PROBLEMS[problem.code] ?? sentence(problem.detail ?? problem.title ?? "something went wrong, please try again");
+}
+
+const ERRORS = {
+  not_found: "This sale does not exist, or not any more.",
+  room_full: "The waiting room is full at the moment. Please try again a little later.",
+  too_many_watched: "This page follows too many sales at once. Reloading it helps.",
+  unavailable: "The waiting room does not answer at the moment. Please try again.",
+};
+
+/** Why a frame did nothing, for the strip at the top. */
+export function errorText({ code, message }) {
+  return ERRORS[code] ?? sentence(message ?? code);
+}
+
+/** The server's own words are written to go into a sentence. */
+export function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }

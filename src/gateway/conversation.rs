@@ -128,7 +128,9 @@ impl Conversation {
         let frame = ClientFrame::parse(text);
         match (self.who, frame) {
             (Who::Stranger, Ok(ClientFrame::Hello { token })) => self.hello(token).await,
-            (Who::Stranger, _) | (_, Err(Unreadable::NotAnObject)) => Answer::Close(close::PROTOCOL_VIOLATION, None),
+            (Who::Stranger, _) | (_, Err(Unreadable::NotAnObject)) => {
+                Answer::Close(close::PROTOCOL_VIOLATION, None)
+            }
             (_, Err(Unreadable::NotAFrame { code, message, reference })) => {
                 Answer::frame(&ServerFrame::error(code, message, reference))
             }

@@ -7,7 +7,9 @@ use crate::{
         port::{RoomView, Ticked},
         room::{Conditions, Full, Room, Spot},
     },
-    domain::{DrawKey, Gone, OrderStatus, Phase, PromoId, Reason, Standing, StandingReason, Timestamp, UserId},
+    domain::{
+        DrawKey, Gone, OrderStatus, Phase, PromoId, Reason, Standing, StandingReason, Timestamp, UserId,
+    },
 };
 
 use super::{
@@ -56,7 +58,10 @@ impl Pool {
         };
         if is_over(gate, now) {
             let sent_home = room.close();
-            let changed = sent_home.into_iter().map(|user| self.gone(promo, user, StandingReason::Because(Reason::Ended))).collect();
+            let changed = sent_home
+                .into_iter()
+                .map(|user| self.gone(promo, user, StandingReason::Because(Reason::Ended)))
+                .collect();
             return Ticked { opened: false, changed };
         }
         let conditions = Conditions {
@@ -68,7 +73,12 @@ impl Pool {
         let ticked = room.tick(now, conditions);
         let mut changed: Vec<Standing> =
             ticked.admitted.iter().map(|user| self.standing(promo, *user)).collect();
-        changed.extend(ticked.lapsed.into_iter().map(|user| self.gone(promo, user, StandingReason::Gone(Gone::PassExpired))));
+        changed.extend(
+            ticked
+                .lapsed
+                .into_iter()
+                .map(|user| self.gone(promo, user, StandingReason::Gone(Gone::PassExpired))),
+        );
         Ticked { opened: ticked.opened, changed }
     }
 

@@ -391,6 +391,8 @@ class Sock:
             if f.get(k) is not None:
                 check("ws.shape", isinstance(f[k], str) and TIME.match(f[k]), f)
         if kind == "welcome":
+            if self.shopper:
+                self.shopper.passes.clear()  # states is everything there is
             for s in f["states"]:
                 self._state(s)
         elif kind == "state":
@@ -1001,7 +1003,7 @@ async def list_price(w, x, promo, item_of_promo, other):
     check("order.listed", ids == set(x.accepted), f"{rows} {x.accepted}")
 
 
-async def auditor(w, promo, stop, log):
+async def auditor(w, promo, stop, log, paid=lambda: 0):
     p = promo["id"]
     while not stop.is_set():
         try:
@@ -1010,6 +1012,7 @@ async def auditor(w, promo, stop, log):
             await asyncio.sleep(0.2)
             continue
         balanced(a, promo["stock"], ended=p in ENDED)
+        a["_paid"] = paid()
         log.append(a)
         try:
             await asyncio.wait_for(stop.wait(), 0.1)
@@ -1049,7 +1052,8 @@ async def main_sale(w, crowd, extras):
     commit = promo["seed_commit"]
     check("seed.hidden", re.fullmatch("[0-9a-f]{64}", commit) and not promo.get("seed"), promo)
     stop, audits = asyncio.Event(), []
-    audit_task = asyncio.create_task(auditor(w, promo, stop, audits))
+    sold = {}  # user -> order id finally paid
+    audit_task = asyncio.create_task(auditor(w, promo, stop, audits, lambda: len(sold)))
     for v in (visitor, fickle):
         f = await v.ask({"type": "watch", "promo_id": p}, is_("queue", promo_id=p))
         g = await v.wait(is_("stock", promo_id=p))
@@ -1102,7 +1106,6 @@ async def main_sale(w, crowd, extras):
     numbered = [sh for sh in early if sh is not leaver]
     shopping = []
     done = asyncio.Event()
-    sold = {}  # user -> order id finally paid
     passes = []
 
     async def shop(sh, asked=None):
@@ -1338,15 +1341,13 @@ async def main_sale(w, crowd, extras):
 
     # until all is paid
     async def all_paid():
-        return audits and audits[-1]["sold"] == 40
+        return audits and audits[-1]["sold"] == 40 and len(sold) == 40
     try:
         await until("40 units paid", 35, all_paid, 0.2)
         check("resale", True)
     except Missed as e:
         check("resale", False, f"{e}; {audits[-1]}; paid here {len(sold)}")
     trace(f"sold: {audits[-1]}")
-    await until("the payers know", 5, lambda: asyncio.sleep(0, len(sold) >= 40)) if len(sold) < 40 else None
-    # passes still out when the last unit was sold run into nothing: nobody may hold one
     done.set()
     results = await asyncio.gather(*shopping, return_exceptions=True)
     for r in results:
@@ -1374,6 +1375,8 @@ async def main_sale(w, crowd, extras):
         if st:
             last_states[(st[-1]["phase"], st[-1].get("reason"))] += 1
     note("sold out for good", f"last states of those who got nothing, everything paid: {dict(last_states)}")
+    note("audit's sold", f"most sold at a poll beyond the paid orders: {max((a['sold'] - a['_paid'] for a in audits), default=0)}; "
+                         f"most pending {max(a['pending'] for a in audits)}")
     a = await w.adm("GET", f"/promos/{p}/audit")
     balanced(a, 40)
     check("audit.final", a["sold"] == 40 and a["available"] == a["pending"] == 0 and len(sold) == 40
@@ -1733,8 +1736,21 @@ async def crash_sale(w, server, crowd):
             again = await sh.order(rid=rid, promo_id=p)
             check("crash.repeat", again.get("order_id") == oid, f"{oid} {again}")
 
+    sh = next(iter(promised))
+    a = await sh.post(next(iter(sh.accepted)), "pay")
+    check("crash.outcomes", a.status == 200 and a.json.get("status") == "paid", a)
+
+    # sent, and unanswered at the kill: the repeat has the answer
+    for sh in unanswered:
+        own = [r["order_id"] for r in await sh.orders() if r.get("promo_id") == p and r["status"] != "rejected"]
+        a = await sh.order(rid=rids[sh.id], promo_id=p)
+        if own:
+            check("crash.repeat", a.get("order_id") == own[0], f"{own} {a}")
+        if a["type"] == "refused":
+            rids.pop(sh.id)
+
     async def finish(sh):
-        if sh in promised:
+        if sh.accepted:
             return
         if not sh.live(p):
             j = await sh.join(p)
@@ -1774,11 +1790,7 @@ async def crash_sale(w, server, crowd):
         check("crash.outcomes", set(sh.accepted) <= ids, f"{sh.accepted} {own}")
         live += [r for r in own if r["status"] in ("pending", "awaiting_payment", "paid")]
     check("crash.no_double", len(live) <= 12, f"{len(live)} live orders of 12 units")
-    for sh in promised:
-        oid = next(iter(sh.accepted))
-        a = await sh.post(oid, "pay")
-        check("crash.outcomes", a.status == 200 and a.json.get("status") == "paid", a)
-        break
+    trace("sold after the crash")
     for sh in list(promised)[1:]:
         await sh.everywhere("crash.expiry", 12, promo_id=p, order_id=next(iter(sh.accepted)), status="expired")
     late = [sh for sh in crowd if not sh.accepted]
@@ -1789,13 +1801,11 @@ async def crash_sale(w, server, crowd):
         return a["available"] >= len(promised) - 1 or a["holds"]
     try:
         check("crash.expiry", await until("units come back", 5, resold))
-        sh = late[0]
-        await sh.join(p)
-        await until("a pass", 6, lambda: asyncio.sleep(0, sh.live(p)))
+        sh = await until("a pass", 8, lambda: asyncio.sleep(0, next((x for x in late if x.live(p)), None)))
         f = await sh.order(promo_id=p)
-        check("crash.expiry", f["type"] == "accepted", f)
-        o = await sh.outcome(f["order_id"])
-        check("crash.expiry", o["status"] == "awaiting_payment", o)
+        if check("crash.expiry", f["type"] == "accepted", f):
+            o = await sh.outcome(f["order_id"])
+            check("crash.expiry", o["status"] == "awaiting_payment", o)
     except Missed as e:
         check("crash.expiry", False, e)
 

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { clock, money, percentOff, spoken } from "../format.js";
-import { problemText } from "../words.js";
+import { problemText, sentence } from "../words.js";
 
 /** While busy a button stays focusable: `disabled` would throw the keyboard back to the top of the page. */
 export function button(label, { onclick, kind = "plain", busy = false, off = false, ...rest } = {}) {
@@ -57,7 +57,7 @@ export function field({ form: formName, name, label, hint, error, wide = true, .
     h("label", { for: id }, label),
     input.type === "textarea" ? h("textarea", { ...control, type: undefined, rows: "3" }) : h("input", { type: "text", ...control }),
     hint && h("p", { class: "hint", id: `${id}-hint` }, hint),
-    error && h("p", { class: "field-error", id: `${id}-error` }, error));
+    error && h("p", { class: "field-error", id: `${id}-error` }, sentence(error)));
 }
 
 export function choice({ form: formName, name, label, options, error }) {
@@ -66,7 +66,7 @@ export function choice({ form: formName, name, label, options, error }) {
     h("label", { for: id }, label),
     h("select", { id, name, "aria-invalid": error ? "true" : undefined },
       options.map(([value, text]) => h("option", { value, key: value }, text))),
-    error && h("p", { class: "field-error" }, error));
+    error && h("p", { class: "field-error" }, sentence(error)));
 }
 
 /** The words for the two prices are for those who cannot see that one is struck through. */

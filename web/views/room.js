@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import { clock, money, number, plural, roughly, spoken } from "../format.js";
 import { href } from "../routes.js";
-import { msUntil, odds, ordersOfPromo, requestFor, standing } from "../select.js";
+import { msUntil, odds, requestFor, standing, unitsLeftFor } from "../select.js";
 import { isPassing, reasonText } from "../words.js";
 import { button, countdown, link, meter, stockMeter, twice } from "./parts.js";
 import { payPanel, paidPanel, pendingPanel } from "./settle.js";
@@ -40,14 +40,14 @@ function outside(state, act, promo, place) {
   const past = aftermath(state, promo, place);
   if (promo.status === "ended") return over(state, promo, past);
   const opened = promo.status !== "scheduled";
-  const bought = ordersOfPromo(state, promo.id).find((order) => order.status === "paid");
+  const mayBuy = unitsLeftFor(state, promo) > 0;
   return [
     past ?? title(opened ? (promo.status === "paused" ? "The sale is paused" : "The sale is open") : "Opens in"),
     !opened && !past && countdown(msUntil(state, promo.starts_at), "big count"),
-    bought && h("p", { key: "bought" }, "You already bought this. ", link("See your order", "#/orders")),
+    !mayBuy && h("p", { key: "bought" }, `${reasonText("limit_reached")} `, link("See your orders", "#/orders")),
     crowd(state, promo),
     opened && stockLine(promo),
-    joinButton(state, act, promo, place, Boolean(past)),
+    mayBuy && joinButton(state, act, promo, place, Boolean(past)),
     h("p", { class: "muted", key: "note" }, opened
       ? "You join behind everybody who is already waiting. Your place is kept if you reload, switch devices or lose the connection."
       : "Everybody in the lobby at opening is drawn in random order. There is no need to be early or fast."),
@@ -161,6 +161,7 @@ function leaveButton(state, act, promo, label) {
 // --- one's turn ---
 
 function admitted(state, act, promo, place) {
+  if (promo.status === "paused") return pausedTurn(state, act, promo);
   const left = msUntil(state, place.pass_expires_at);
   const request = requestFor(state, { promo_id: promo.id });
   const sending = request?.status === "sending";
@@ -177,18 +178,32 @@ function admitted(state, act, promo, place) {
       const quantity = Number(new FormData(event.currentTarget).get("quantity") ?? 1);
       act.order({ promo_id: promo.id }, quantity);
     } },
-      quantityChoice("buy", Math.min(promo.per_user_limit, MOST)),
+      quantityChoice("buy", Math.min(unitsLeftFor(state, promo), MOST)),
       h("button", { type: "submit", class: "button primary big-button", "data-buy": true, "aria-disabled": sending || left === 0 ? "true" : undefined },
         sending ? "Sending your order…" : `Buy now for ${money(promo.price_minor, promo.currency)}`)),
     h("p", { class: "muted", key: "note" }, promo.per_user_limit === 1
       ? "A unit is set aside for you for this long. You pay in the next step."
       : `Up to ${promo.per_user_limit} per person. You pay in the next step.`),
-    twice({
-      state, act, id: `leave:${promo.id}`, label: "Not interested any more",
-      question: "Give up your turn? The next person is called instead.",
-      yes: "Yes, give it up", no: "Keep it", onyes: () => act.leave(promo.id),
-    }),
+    giveUpTurn(state, act, promo),
   ];
+}
+
+/** The server stops a pass's clock with the sale, and sets a new end when it goes on. */
+function pausedTurn(state, act, promo) {
+  return [
+    title("It's your turn, and the sale is paused"),
+    h("p", { key: "why" }, "Your time to buy stands still. As soon as the sale goes on, so does it, and you can buy."),
+    stockLine(promo),
+    giveUpTurn(state, act, promo),
+  ];
+}
+
+function giveUpTurn(state, act, promo) {
+  return twice({
+    state, act, id: `leave:${promo.id}`, label: "Not interested any more",
+    question: "Give up your turn? The next person is called instead.",
+    yes: "Yes, give it up", no: "Keep it", onyes: () => act.leave(promo.id),
+  });
 }
 
 const MOST = 20;
@@ -205,7 +220,9 @@ export function refusal(state, request) {
   if (request?.status !== "refused") return null;
   const wait = request.retry_at ? request.retry_at - state.now : 0;
   return h("p", { class: "strip warn", key: "refused", "data-refused": request.reason },
-    reasonText(request.reason),
+    request.reason === "sold_out" && request.quantity > 1
+      ? "There are fewer units left than you asked for. Nothing was taken."
+      : reasonText(request.reason),
     isPassing(request.reason) && wait > 0 && ` Try again in ${clock(wait)}.`);
 }
 
@@ -213,8 +230,18 @@ export function refusal(state, request) {
 
 function confirmed(state, act, promo, place) {
   const order = state.orders.byId[place.order_id] ?? { order_id: place.order_id, status: place.status };
-  if ((place.status ?? order.status) === "paid") return paidPanel(state, order);
+  if ((place.status ?? order.status) === "paid") return [paidPanel(state, order), oneMore(state, act, promo, place)];
   return payPanel(state, act, { currency: promo.currency, payment_window_ms: promo.payment_window_ms, ...order });
+}
+
+/** A sale may allow several units per person, each with a turn of its own. */
+function oneMore(state, act, promo, place) {
+  const more = unitsLeftFor(state, promo);
+  if (promo.status !== "ongoing" || more === 0 || state.loads.orders?.stale) return null;
+  return [
+    h("p", { class: "muted", key: "more" }, `You may buy ${plural(more, "more unit")} in this sale.`),
+    joinButton(state, act, promo, place, true),
+  ];
 }
 
 function rejected(state, act, promo, place) {

@@ -33,6 +33,28 @@ test("a cut connection shows that it reconnects, and keeps the place", async () 
   }
 });
 
+test("a connection that falls silent without closing is noticed and replaced", async () => {
+  const server = await startServer({ args: ["--heartbeat-ms", "500"] });
+  const proxy = await startProxy(server.port);
+  try {
+    const shop = await new Shop(server.url).open();
+    const promo = await shop.promo({ opensIn: 3_600_000 });
+    const { session } = await shop.shopper();
+    await at.visit({ session, url: proxy.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: "Join the lobby" }).click();
+      await phase(page, "lobby");
+      const replaced = nextWelcome(page);
+      proxy.silence();
+      assert.equal(await replaced, true);
+      await reconnecting(page).waitFor({ state: "detached" });
+      await phase(page, "lobby");
+    });
+  } finally {
+    proxy.close();
+    await server.stop();
+  }
+});
+
 test("an order whose answer was cut off is answered after the reconnect, once", async () => {
   const promo = await at.shop.promo({ opensIn: 300, stock: 5 });
   const { session } = await at.shop.shopper();
@@ -46,7 +68,7 @@ test("an order whose answer was cut off is answered after the reconnect, once", 
       await cut;
       await reconnecting(page).waitFor();
       const [request] = await page.evaluate(() => JSON.parse(sessionStorage.getItem("panicbuy.requests")));
-      const repeated = page.waitForEvent("websocket").then((socket) => new Promise((settle) => {
+      const repeated = new Promise((settle) => page.on("websocket", (socket) => {
         socket.on("framesent", ({ payload }) => {
           const frame = JSON.parse(payload);
           if (frame.type === "order") settle(frame);
@@ -198,11 +220,16 @@ test("one tab too many is told why, and stays away until asked", async () => {
   }
 });
 
-async function connectAgain(page) {
-  const welcomed = new Promise((settle) => page.once("websocket", (socket) => {
+/** Whether the next connection that the page opens is welcomed. Listens from the start, to miss no frame. */
+function nextWelcome(page) {
+  return new Promise((settle) => page.once("websocket", (socket) => {
     socket.on("framereceived", ({ payload }) => JSON.parse(payload).type === "welcome" && settle(true));
     socket.on("close", () => settle(false));
   }));
+}
+
+async function connectAgain(page) {
+  const welcomed = nextWelcome(page);
   await page.getByRole("button", { name: "Connect again" }).click();
   return welcomed;
 }

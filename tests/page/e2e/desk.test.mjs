@@ -72,6 +72,24 @@ test("a pause reaches those who wait, and so does its end", async () => {
   });
 });
 
+test("a pause stops the clock of a pass, and the turn goes on afterwards", async () => {
+  const promo = await at.shop.promo({ opensIn: 300, admission: { pass_ttl_ms: 4_000 } });
+  const { session: shopper } = await at.shop.shopper();
+  await at.visit({ session: shopper, hash: `#/promo/${promo.id}` }, async (page) => {
+    await page.getByRole("button", { name: /^Join the/ }).click();
+    await phase(page, "admitted");
+    await at.shop.call("POST", `/promos/${promo.id}/pause`);
+    await page.getByRole("heading", { name: "It's your turn, and the sale is paused" }).waitFor();
+    assert.match(await page.title(), /^Paused/);
+    // Longer than the pass had left when it was stopped.
+    await page.waitForFunction((until) => Date.now() > until, Date.now() + 4_500);
+    await phase(page, "admitted");
+    await at.shop.call("POST", `/promos/${promo.id}/resume`);
+    await page.locator("[data-buy]").click();
+    await phase(page, "confirmed");
+  });
+});
+
 test("the desk is closed to shoppers", async () => {
   const { session: shopper } = await at.shop.shopper();
   await at.visit({ session: shopper, hash: "#/admin" }, async (page) => {

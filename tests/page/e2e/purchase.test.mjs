@@ -140,6 +140,25 @@ test("a cancelled order gives its unit back", async () => {
   });
 });
 
+test("where two may be bought, a second turn follows the first, and no third", async () => {
+  const promo = await at.shop.promo({ opensIn: 300, per_user_limit: 2 });
+  const { session } = await at.shop.shopper();
+  await at.visit({ session, hash: `#/promo/${promo.id}` }, async (page) => {
+    await page.getByRole("button", { name: /^Join the/ }).click();
+    for (const turn of [1, 2]) {
+      await phase(page, "admitted");
+      assert.equal(await page.getByLabel("Quantity").count(), turn === 1 ? 1 : 0);
+      await page.locator("[data-buy]").click();
+      await phase(page, "confirmed");
+      await page.locator("[data-pay]").click();
+      await heading(page, "Paid. Thank you!");
+      if (turn === 1) await page.getByRole("button", { name: "Join again" }).click();
+    }
+    await page.getByRole("link", { name: "Other sales" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: "Join again" }).count(), 0);
+  });
+});
+
 test("a place given up is gone, after being asked twice", async () => {
   const promo = await at.shop.promo({ opensIn: 3_600_000 });
   const { session } = await at.shop.shopper();

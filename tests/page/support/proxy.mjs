@@ -11,15 +11,16 @@ export async function startProxy(port) {
   const server = createServer((near) => {
     if (!whole) return void near.destroy();
     const far = connect(port, "127.0.0.1");
-    const pair = { near, far };
+    const pair = { near, far, silent: false };
     pairs.add(pair);
     const drop = () => {
       near.destroy();
       far.destroy();
       pairs.delete(pair);
     };
-    near.on("data", (chunk) => far.write(chunk));
+    near.on("data", (chunk) => pair.silent || far.write(chunk));
     far.on("data", (chunk) => {
+      if (pair.silent) return;
       // The answer arrives here and goes no further: to the page it is as if it had never been sent.
       if (cutAt?.(chunk.toString("latin1"))) {
         cutAt = null;
@@ -45,6 +46,10 @@ export async function startProxy(port) {
     url: `http://127.0.0.1:${server.address().port}`,
     cut,
     mend: () => { whole = true; },
+    /** Connections of now stay open and carry nothing more, as when a phone leaves the network without a word. */
+    silence() {
+      for (const pair of pairs) pair.silent = true;
+    },
     /** Cuts the wire instead of delivering the first chunk from the server that `wanted` is true for. */
     cutBefore(wanted) {
       return new Promise((settle) => {

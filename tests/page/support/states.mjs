@@ -123,10 +123,15 @@ const VISITS = {
   "queued": { go: (at) => toQueued(at, { ahead: 4, stock: 3 }) },
   "admitted": { go: (at) => toAdmitted(at) },
   "refused": { async go(at) {
+    await toAdmitted(at, { stock: 1, per_user_limit: 2 });
+    await at.page.getByLabel("Quantity").selectOption("2");
+    await at.page.locator("[data-buy]").click();
+    await at.page.locator("[data-refused=sold_out]").waitFor();
+  } },
+  "paused-turn": { async go(at) {
     const promo = await toAdmitted(at);
     await at.shop.call("POST", `/promos/${promo.id}/pause`);
-    await at.page.locator("[data-buy]").click();
-    await at.page.locator("[data-refused]").waitFor();
+    await at.page.getByRole("heading", { name: "It's your turn, and the sale is paused" }).waitFor();
   } },
   "confirmed": { go: (at) => toConfirmed(at) },
   "confirmed-cancel": { async go(at) {

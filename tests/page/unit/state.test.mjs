@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { framesAfterWelcome, joinsToRepeat, placesToAskFor } from "../../../web/frames.js";
-import { livePromo, mostUrgent, ordersNewestFirst, requestFor, standing, wantedLoads, wantedWatches } from "../../../web/select.js";
+import { livePromo, mostUrgent, ordersNewestFirst, requestFor, standing, unitsLeftFor, wantedLoads, wantedWatches } from "../../../web/select.js";
 import { T0, fold, frame, iso, loaded, place, promo, queue, sent, session, start, user, welcome } from "./support.mjs";
 
 const at = (state) => state.places[promo.id];
@@ -180,11 +180,18 @@ test("orders read over REST are shown newest first; bare news of one is not a ro
   assert.deepEqual(ordersNewestFirst(s).map((o) => o.order_id), ["b", "a"]);
 });
 
+test("who may buy several is told how many more", () => {
+  const order = (status, quantity) => ({ order_id: status, promo_id: 3, status, quantity, created_at: iso(T0) });
+  const s = fold(start(), loaded("orders", { data: [order("paid", 2), order("expired", 5), order("awaiting_payment", 1)], next: null }));
+  assert.equal(unitsLeftFor(s, { ...promo, per_user_limit: 4 }), 1);
+  assert.equal(unitsLeftFor(s, promo), 0);
+});
+
 test("an error about a request ends the request, any other is shown", () => {
   const s = fold(start(), sent("r1"), frame("error", { code: "bad_request", message: "no", temporary: false, ref: "r1" }));
   assert.deepEqual([s.requests.r1.status, s.requests.r1.reason, s.notice], ["refused", "bad_request", null]);
   const t = fold(start(), { type: "join/asked", promo_id: 3 }, frame("error", { code: "not_found", message: "There is no such sale.", temporary: false }));
-  assert.deepEqual([t.notice.text, t.places[3].joining], ["There is no such sale.", undefined]);
+  assert.deepEqual([t.notice.text, t.places[3].joining], ["This sale does not exist, or not any more.", undefined]);
 });
 
 test("a join that cannot be taken just now is repeated, but not for ever", () => {
@@ -193,7 +200,7 @@ test("a join that cannot be taken just now is repeated, but not for ever", () =>
   assert.deepEqual(joinsToRepeat(s).map((p) => [p.promo_id, p.tries]), [[3, 1]]);
   assert.equal(s.notice, null);
   s = fold(s, later, later, later, later, later);
-  assert.deepEqual([joinsToRepeat(s), at(s).joining, s.notice.text], [[], undefined, "The waiting room is full."]);
+  assert.deepEqual([joinsToRepeat(s), at(s).joining, s.notice.kind], [[], undefined, "warn"]);
 });
 
 test("events the page does not know change nothing", () => {
