@@ -341,6 +341,16 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = include_str!("../README.md");
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for flag in serve.get_arguments().filter_map(|arg| arg.get_long()).filter(|flag| *flag != "help") {
+            assert!(readme.contains(&format!("`--{flag}`")), "--{flag} is not in the README");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_names_the_setting_the_value_and_what_would_be_right() {
         for (flag, value, right) in [
             ("--listen", "localhost", "such as 127.0.0.1:8080"),
