@@ -37,11 +37,13 @@ function reconnecting(state, act) {
 function turnStrip(state) {
   const place = mostUrgent(state);
   if (!place || (state.route.name === "promo" && state.route.id === place.promo_id)) return null;
+  const promo = livePromo(state, place.promo_id);
+  if (place.phase === "admitted" && promo?.status === "paused") return null;
   const deadline = place.phase === "admitted" ? place.pass_expires_at : state.orders.byId[place.order_id]?.pay_before;
   const words = { admitted: "It's your turn", confirmed: "Waiting for your payment" }[place.phase];
   if (!words) return null;
   return h("div", { class: "strip good", key: "turn" },
-    h("p", null, h("strong", null, `${words}: `), livePromo(state, place.promo_id)?.title ?? "a sale",
+    h("p", null, h("strong", null, `${words}: `), promo?.title ?? "a sale",
       deadline && ` · ${clock(msUntil(state, deadline))} left`),
     h("a", { class: "button small", href: `#/promo/${place.promo_id}` }, place.phase === "admitted" ? "Go and buy" : "Go and pay"));
 }

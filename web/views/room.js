@@ -180,12 +180,17 @@ function admitted(state, act, promo, place) {
     } },
       quantityChoice("buy", Math.min(unitsLeftFor(state, promo), MOST)),
       h("button", { type: "submit", class: "button primary big-button", "data-buy": true, "aria-disabled": sending || left === 0 ? "true" : undefined },
-        sending ? "Sending your order…" : `Buy now for ${money(promo.price_minor, promo.currency)}`)),
+        sending ? "Sending your order…" : buyLabel(promo))),
     h("p", { class: "muted", key: "note" }, promo.per_user_limit === 1
       ? "A unit is set aside for you for this long. You pay in the next step."
       : `Up to ${promo.per_user_limit} per person. You pay in the next step.`),
     giveUpTurn(state, act, promo),
   ];
+}
+
+function buyLabel(promo) {
+  const price = money(promo.price_minor, promo.currency);
+  return promo.per_user_limit === 1 ? `Buy now for ${price}` : `Buy now, ${price} each`;
 }
 
 /** The server stops a pass's clock with the sale, and sets a new end when it goes on. */
