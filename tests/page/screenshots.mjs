@@ -20,9 +20,10 @@ if (!folder) {
   process.exit(2);
 }
 await mkdir(folder, { recursive: true });
-const server = await startServer();
 const browser = await startBrowser();
+let server;
 try {
+  server = await startServer();
   const shop = await new Shop(server.url).open();
   await visitStates({ url: server.url, shop, browser, only }, async (name, page) => {
     for (const [screen, { width, height, colorScheme }] of Object.entries(SCREENS)) {
@@ -34,5 +35,5 @@ try {
   });
 } finally {
   await browser.close();
-  await server.stop();
+  await server?.stop();
 }
