@@ -1,17 +1,21 @@
 //! The whole program, put together: engines from settings, services, background work, server; then the drain in
 //! pipeline order. The only place that names concrete engines. Tests call the same functions.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::routing::get;
 use governor::Quota;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Notify};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::{port::WaitingRooms, ticker},
+    admission::{port::WaitingRooms, saved::SavedRooms, ticker},
     api::{self, ApiState, health::Health},
     clock,
     config::Settings,
@@ -66,6 +70,8 @@ pub struct App {
     engines: Engines,
     writer: OrderWriter,
     closings_bell: Arc<Notify>,
+    memory: Arc<MemoryEngine>,
+    rooms_file: PathBuf,
     stop: Stop,
     tasks: TaskTracker,
 }
@@ -96,7 +102,7 @@ impl App {
     pub async fn start(settings: Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let file = settings.engines.sqlite_file()?;
         let secret = token_secret(&settings, &file).await?;
-        let (engines, writer) = embedded(&settings).await?;
+        let (engines, writer, memory) = embedded(&settings).await?;
         let limits = room_limits(&settings);
         let requests_since = clock::now().minus_millis(settings.orders.request_memory_ms);
         let pools = recovery::open_pools(
@@ -109,6 +115,10 @@ impl App {
         )
         .await?;
         tracing::info!(pools, "the ledgers were built from the database");
+        let rooms_file = beside(&file, ".rooms");
+        if let Some(saved) = SavedRooms::read(&rooms_file) {
+            memory.go_on(saved.rooms, clock::now());
+        }
         let closings_bell = Arc::new(Notify::new());
         let services = services(&settings, &engines, &secret, limits, &closings_bell);
         ensure_admin(&settings, &services.users).await?;
@@ -119,6 +129,8 @@ impl App {
             engines,
             writer,
             closings_bell,
+            memory,
+            rooms_file,
             stop: Stop::default(),
             tasks: TaskTracker::new(),
         })
@@ -130,7 +142,18 @@ impl App {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> anyhow::Result<()> {
-        let Self { services, settings, metrics, engines, writer, closings_bell, stop, tasks } = self;
+        let Self {
+            services,
+            settings,
+            metrics,
+            engines,
+            writer,
+            closings_bell,
+            memory,
+            rooms_file,
+            stop,
+            tasks,
+        } = self;
         let server_args = &settings.server;
         let registry =
             Arc::new(Registry::new(settings.sockets.outbox_frames, settings.sockets.max_sockets_per_shopper));
@@ -146,6 +169,8 @@ impl App {
 
         spawn_background(&tasks, &settings, &engines, &services, registry, &closings_bell, &stop);
         spawn_tidying(&tasks, &services, &door, &metrics, &stop);
+        let save_every = Duration::from_millis(settings.admission.room_save_ms);
+        tasks.spawn(save_rooms(memory, rooms_file, save_every, stop.work.clone()));
         let writer = tokio::spawn(writer.run(stop.work.clone(), stop.now.clone()));
 
         let health = Health::new(engines.store.clone(), Arc::clone(&services.orders), metrics);
@@ -192,7 +217,7 @@ impl App {
 }
 
 /// The embedded engines, with the log of an earlier run written out.
-async fn embedded(settings: &Settings) -> anyhow::Result<(Engines, OrderWriter)> {
+async fn embedded(settings: &Settings) -> anyhow::Result<(Engines, OrderWriter, Arc<MemoryEngine>)> {
     let sqlite = SqliteSettings { readers: settings.engines.database_readers, ..SqliteSettings::default() };
     let url = &settings.engines.database_url;
     let opened = SqliteStore::open(url, &sqlite).await;
@@ -208,7 +233,7 @@ async fn embedded(settings: &Settings) -> anyhow::Result<(Engines, OrderWriter)>
         store: Arc::clone(&store),
         log: Arc::new(log),
         reservations: memory.clone(),
-        rooms: memory,
+        rooms: memory.clone(),
         results: Arc::new(MemoryResults::new(settings.sockets.results_capacity)),
     };
     let mut writer = OrderWriter {
@@ -228,7 +253,7 @@ async fn embedded(settings: &Settings) -> anyhow::Result<(Engines, OrderWriter)>
     if records > 0 {
         tracing::info!(records, "orders that an earlier run had accepted were written");
     }
-    Ok((engines, writer))
+    Ok((engines, writer, memory))
 }
 
 fn services(
@@ -379,9 +404,7 @@ async fn token_secret(settings: &Settings, database: &Path) -> anyhow::Result<St
     if let Some(secret) = &settings.accounts.token_secret {
         return Ok(secret.clone());
     }
-    let mut file = database.as_os_str().to_owned();
-    file.push(".token-secret");
-    let file = Path::new(&file);
+    let file = &beside(database, ".token-secret");
     match tokio::fs::read_to_string(file).await {
         Ok(secret) if secret.trim().len() >= 32 => Ok(secret.trim().to_owned()),
         Ok(_) => anyhow::bail!("{} holds no token secret of at least 32 characters", file.display()),
@@ -393,6 +416,30 @@ async fn token_secret(settings: &Settings, database: &Path) -> anyhow::Result<St
             Ok(secret)
         }
         Err(error) => Err(error).with_context(|| format!("{} could not be read", file.display())),
+    }
+}
+
+/// The database's neighbour with this ending.
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut file = database.as_os_str().to_owned();
+    file.push(ending);
+    PathBuf::from(file)
+}
+
+/// Saves the waiting rooms whenever they have changed, and once more at the end.
+async fn save_rooms(memory: Arc<MemoryEngine>, file: PathBuf, every: Duration, stop: CancellationToken) {
+    let mut saved = 0;
+    let mut going_on = true;
+    while going_on {
+        going_on = stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some();
+        let (changes, rooms) = memory.rooms_if_changed(saved);
+        let Some(rooms) = rooms else { continue };
+        let file = file.clone();
+        let writing = tokio::task::spawn_blocking(move || SavedRooms::new(rooms).write(&file));
+        match writing.await.map_err(std::io::Error::other).flatten() {
+            Ok(()) => saved = changes,
+            Err(error) => tracing::warn!(%error, "the waiting rooms could not be saved"),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the system asks of an admission engine.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{Admission, DrawKey, PromoId, Standing, Timestamp, UserId},
@@ -8,7 +9,7 @@ use crate::{
 };
 
 /// What a waiting room is built from. Its gate and stock are its pool's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSettings {
     pub admission: Admission,
     /// How long a called shopper may be away before the place is passed over.

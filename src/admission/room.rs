@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{DrawKey, Timestamp, UserId};
 
 use super::port::RoomSettings;
@@ -16,7 +18,7 @@ const MAX_STEPS_PER_TICK: usize = 10_000;
 const PASS_COST: u64 = 1000;
 
 /// The waiting room of one promo.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Room {
     settings: RoomSettings,
     opened: bool,
@@ -41,9 +43,11 @@ pub struct Room {
     /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused, and passes with it.
     stopped_ms: u64,
     last_tick: Option<Timestamp>,
+    /// Grows with every change of who holds which place or pass.
+    changes: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Place {
     key: DrawKey,
     /// `None` until the opening.
@@ -52,7 +56,7 @@ struct Place {
     passed_over: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Pass {
     number: u64,
     /// In room time.
@@ -107,6 +111,7 @@ impl Room {
             bucket: Bucket::default(),
             stopped_ms: 0,
             last_tick: None,
+            changes: 0,
         }
     }
 
@@ -145,6 +150,7 @@ impl Room {
             self.lobby.insert((key, user));
         }
         self.places.insert(user, Place { key, number, seen: now, passed_over: false });
+        self.changes += 1;
         Ok(())
     }
 
@@ -154,6 +160,7 @@ impl Room {
             return true;
         }
         let Some(place) = self.places.remove(&user) else { return false };
+        self.changes += 1;
         match place.number {
             None => {
                 self.lobby.remove(&(place.key, user));
@@ -179,6 +186,7 @@ impl Room {
             if place.passed_over {
                 place.passed_over = false;
                 self.away -= 1;
+                self.changes += 1;
                 self.returned.insert((place.number.expect("only numbered places are called"), user));
             }
         }
@@ -211,6 +219,7 @@ impl Room {
             return;
         }
         self.opened = true;
+        self.changes += 1;
         for (key, user) in std::mem::take(&mut self.lobby) {
             self.line.push_back(Some(user));
             self.drawn.push(key);
@@ -229,6 +238,7 @@ impl Room {
         {
             self.by_expiry.pop_first();
             self.passes.remove(&user);
+            self.changes += 1;
             lapsed.push(user);
         }
         lapsed
@@ -245,6 +255,7 @@ impl Room {
             if self.passes.len() >= max_live || !self.bucket.holds_a_pass() {
                 break;
             }
+            self.changes += 1;
             let (number, user) = match self.next_place() {
                 Next::Shopper { number, user } => (number, user),
                 Next::GivenUp => continue,
@@ -287,6 +298,7 @@ impl Room {
     pub fn take_pass(&mut self, user: UserId) -> bool {
         let Some(pass) = self.passes.remove(&user) else { return false };
         self.by_expiry.remove(&(pass.expires_at, user));
+        self.changes += 1;
         true
     }
 
@@ -296,6 +308,7 @@ impl Room {
         let mut sent_home: Vec<UserId> = self.places.drain().map(|(user, _)| user).collect();
         sent_home.extend(self.passes.drain().map(|(user, _)| user));
         sent_home.sort_unstable();
+        self.changes += 1;
         self.opened = true;
         self.lobby.clear();
         self.line.clear();
@@ -303,6 +316,43 @@ impl Room {
         self.by_expiry.clear();
         self.away = 0;
         sent_home
+    }
+
+    /// Goes on at `now` after a time in which nobody was served: room time stood still, and everybody has the whole grace
+    /// time to come back. Places and passes of shoppers who `may_order` no more are gone, and there are no more passes
+    /// than `available` units: the last ones called go back to the head of the line.
+    pub fn go_on(
+        &mut self,
+        now: Timestamp,
+        settings: RoomSettings,
+        available: u32,
+        may_order: impl Fn(UserId) -> bool,
+    ) {
+        self.settings = settings;
+        self.stopped_ms += self.last_tick.map_or(0, |last| now.since(last));
+        self.last_tick = Some(now);
+        let all: Vec<UserId> = self.places.keys().chain(self.passes.keys()).copied().collect();
+        for user in all.into_iter().filter(|user| !may_order(*user)) {
+            self.leave(user);
+        }
+        for place in self.places.values_mut() {
+            place.seen = now;
+        }
+        let mut called: Vec<(u64, UserId)> =
+            self.passes.iter().map(|(user, pass)| (pass.number, *user)).collect();
+        called.sort_unstable();
+        for (number, user) in called.into_iter().skip(available as usize) {
+            self.take_pass(user);
+            // The key only matters before the opening.
+            let place = Place { key: DrawKey(0), number: Some(number), seen: now, passed_over: false };
+            self.places.insert(user, place);
+            self.returned.insert((number, user));
+        }
+    }
+
+    /// Grows with every change of who holds which place or pass.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Where the shopper stands, if they hold a place or a pass.
@@ -338,6 +388,10 @@ impl Room {
         self.passes.len() as u64
     }
 
+    pub fn settings(&self) -> RoomSettings {
+        self.settings
+    }
+
     pub fn rate_per_s(&self) -> u32 {
         self.settings.admission.rate_per_s
     }
@@ -357,7 +411,7 @@ enum Next {
 }
 
 /// A token bucket in milli-tokens that holds one second's passes at most.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Bucket {
     milli_tokens: u64,
 }

@@ -38,12 +38,13 @@ async fn tick(rooms: &dyn WaitingRooms, results: &dyn Results, promo: PromoId) {
     match rooms.tick(promo, clock::now()).await {
         Ok(ticked) => {
             count(&ticked.changed);
-            let mut events = Vec::with_capacity(ticked.changed.len() + 1);
-            if ticked.opened {
+            let events = if ticked.opened {
                 tracing::info!(%promo, "the promo opened and its lobby was numbered");
-                events.push(Event::RoomChanged(promo));
-            }
-            events.extend(ticked.changed.into_iter().map(Event::Standing));
+                // Everybody is told where they stand, so who was admitted at once need not be told twice.
+                vec![Event::RoomChanged(promo)]
+            } else {
+                ticked.changed.into_iter().map(Event::Standing).collect()
+            };
             results.publish(events).await;
         }
         Err(error) => tracing::warn!(%promo, %error, "the waiting room could not tick"),

@@ -153,6 +153,17 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
+/// Names of our types are not what a client knows.
+fn in_plain_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+        ("expected u64", "expected a whole number that is not negative"),
+        ("expected i64", "expected a whole number"),
+        ("expected i32", "expected a whole number from -2147483648 to 2147483647"),
+    ];
+    WORDS.iter().fold(message.to_owned(), |message, (ours, plain)| message.replace(ours, plain))
+}
+
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     // Where in the text it is says less than which field it is.
@@ -160,6 +171,8 @@ fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return Problem::new(Code::MalformedJson).detail(error.to_string());
     }
+    let message = in_plain_words(message);
+    let message = message.as_str();
     // A missing field is reported where it is missing, not by its own path.
     let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
     let (field, message) = match (path, missing) {

@@ -46,7 +46,7 @@ pub async fn open_shop(services: &Services, crowd: &Crowd, address: SocketAddr) 
     let starts_at = clock::now().plus_millis(crowd.opens_in_s * 1000);
     let promo = shop::stock_shelves(services, crowd, starts_at).await?;
     let shoppers = enrol(services, crowd.shoppers, promo, address).await?;
-    println!("The sale opens in {} s at http://{address}/#/promos/{promo}", crowd.opens_in_s);
+    println!("The sale opens in {} s at http://{address}/#/promo/{promo}", crowd.opens_in_s);
     println!(
         "{} simulated shoppers want {} units. Register, join, and try your luck.",
         crowd.shoppers, crowd.stock

@@ -158,7 +158,8 @@ impl fmt::Display for SeedCommit {
 }
 
 /// A shopper's key in a promo's draw, 52 bits; shown as 13 hex digits. The lobby is numbered in ascending order of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct DrawKey(pub u64);
 
 impl fmt::Display for DrawKey {

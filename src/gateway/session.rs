@@ -216,18 +216,23 @@ impl<W: Wire> Session<W> {
     /// Says why, closes, and reads until the client has closed too, so that it hears the reason. All of it in bounded time.
     async fn end(mut self, end: End) {
         let limit = Duration::from_millis(self.gateway.limits.close_within_ms);
-        let (reason, last) = match end {
+        let (reason, last, answers) = match end {
             End::Gone => return,
-            End::Closed => (close::NORMAL, None),
-            End::Close(reason, last) => (reason, last),
+            End::Closed => (close::NORMAL, None, true),
+            End::Close(reason, last) => (reason, last, false),
         };
         metrics::counter!("panicbuy_closed_sockets_total", "code" => reason.code.to_string()).increment(1);
         let closing = async {
             if let Some(frame) = last {
                 self.wire.feed(Message::Text(frame.to_text().into())).await?;
             }
-            let frame = CloseFrame { code: reason.code, reason: reason.reason.into() };
-            self.wire.send(Message::Close(Some(frame))).await?;
+            // The library has the answer to a client's close ready: it only needs to be sent.
+            if answers {
+                self.wire.flush().await?;
+            } else {
+                let frame = CloseFrame { code: reason.code, reason: reason.reason.into() };
+                self.wire.send(Message::Close(Some(frame))).await?;
+            }
             while let Some(Ok(_)) = self.wire.next().await {}
             Ok::<(), BoxError>(())
         };

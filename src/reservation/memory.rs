@@ -4,7 +4,7 @@
 //! anything: it finds the pool, takes its lock and asks the machine. What it holds is lost with the process and built
 //! again from the database at the start.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
@@ -40,6 +40,28 @@ impl MemoryEngine {
     /// `request_memory_ms`: how long a repeated `request_id` is recognised without asking the database.
     pub fn new(request_memory_ms: u64) -> Self {
         Self { request_memory_ms, pools: DashMap::new(), unsettled: DashMap::new() }
+    }
+
+    /// How often the rooms have changed, and, if that is not `than`, a copy of every room.
+    pub fn rooms_if_changed(&self, than: u64) -> (u64, Option<BTreeMap<PromoId, Room>>) {
+        let pools =
+            || self.pools.iter().filter_map(|entry| Some((entry.key().promo()?, Arc::clone(entry.value()))));
+        let changes_of = |pool: &Pool| pool.room.as_ref().map_or(0, |room| room.changes() + 1);
+        let changes = pools().map(|(_, pool)| changes_of(&pool.lock())).sum();
+        if changes == than {
+            return (changes, None);
+        }
+        let rooms = pools().filter_map(|(promo, pool)| Some((promo, pool.lock().room.clone()?))).collect();
+        (changes, Some(rooms))
+    }
+
+    /// Lets the rooms of an earlier run go on, as far as their promos are open here.
+    pub fn go_on(&self, rooms: BTreeMap<PromoId, Room>, now: Timestamp) {
+        for (promo, room) in rooms {
+            if let Err(error) = self.ask_promo(promo, |pool| pool.go_on(room, now)) {
+                tracing::debug!(%promo, %error, "the saved room of a promo that is gone was dropped");
+            }
+        }
     }
 
     /// Asks the pool's machine under its lock.

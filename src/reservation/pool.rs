@@ -51,6 +51,15 @@ impl Pool {
         }
     }
 
+    /// Lets the room of an earlier run go on in place of the fresh one.
+    pub fn go_on(&mut self, mut saved: Room, now: Timestamp) {
+        if let Some(fresh) = &self.room {
+            let ledger = &self.ledger;
+            saved.go_on(now, fresh.settings(), ledger.available(), |user| ledger.may_order(user));
+            self.room = Some(saved);
+        }
+    }
+
     /// Lets time act on the waiting room.
     pub fn tick(&mut self, promo: PromoId, now: Timestamp) -> Ticked {
         let (Some(room), Some(gate)) = (self.room.as_mut(), self.ledger.gate()) else {

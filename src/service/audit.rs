@@ -2,7 +2,11 @@
 //!
 //! Reads both and compares; changes nothing.
 
-use crate::{domain::PromoId, reservation::port::Snapshot, store::port::PoolRow};
+use crate::{
+    domain::PromoId,
+    reservation::port::Snapshot,
+    store::port::{Books, PoolRow},
+};
 
 /// A promo's stock as its two keepers have it.
 #[derive(Clone, Copy, Debug)]
@@ -17,20 +21,23 @@ pub struct Audit {
 impl Audit {
     /// `before` and `after` are the ledger as it was before and after the database was read: a sale does not stand
     /// still for its auditor.
-    pub fn new(promo_id: PromoId, before: &Snapshot, database: PoolRow, after: Snapshot) -> Self {
-        Self { promo_id, ledger: after, database, ok: conserved(before, &database, &after) }
+    pub fn new(promo_id: PromoId, before: &Snapshot, books: &Books, after: Snapshot) -> Self {
+        Self { promo_id, ledger: after, database: books.row, ok: conserved(before, books, &after) }
     }
 }
 
 /// Every unit of the ledger is available, pending or sold; the database has not sold more than it had; and both agree,
-/// except that the database may already have written orders that are still pending in the ledger.
-fn conserved(before: &Snapshot, database: &PoolRow, after: &Snapshot) -> bool {
+/// except that the database may already have written orders that are still pending in the ledger, and may already have
+/// taken back units of orders that the ledger has yet to hear were closed.
+fn conserved(before: &Snapshot, books: &Books, after: &Snapshot) -> bool {
+    let database = &books.row;
     let sum = u64::from(after.available) + u64::from(after.pending) + u64::from(after.sold);
-    let written = u64::from(before.sold)..=u64::from(after.sold) + u64::from(after.pending);
+    let sold = u64::from(database.sold);
     sum == u64::from(after.initial)
         && database.sold <= database.initial
         && database.initial == after.initial
-        && written.contains(&u64::from(database.sold))
+        && sold + u64::from(books.returning) >= u64::from(before.sold.min(after.sold))
+        && sold <= u64::from(after.sold) + u64::from(after.pending)
 }
 
 #[cfg(test)]
@@ -43,7 +50,7 @@ mod tests {
 
     fn ok(before: Snapshot, initial: u32, sold: u32, after: Snapshot) -> bool {
         let row = PoolRow { pool: PoolId::Promo(PromoId(1)), initial, sold };
-        Audit::new(PromoId(1), &before, row, after).ok
+        Audit::new(PromoId(1), &before, &Books { row, returning: 0 }, after).ok
     }
 
     #[test]
@@ -53,6 +60,14 @@ mod tests {
         assert!(still(3));
         assert!(still(5));
         assert!(!still(6));
+    }
+
+    #[test]
+    fn units_on_their_way_back_to_the_ledger_are_allowed_for() {
+        let row = PoolRow { pool: PoolId::Promo(PromoId(1)), initial: 10, sold: 2 };
+        let ok = |returning| Audit::new(PromoId(1), &LEDGER, &Books { row, returning }, LEDGER).ok;
+        assert!(!ok(0));
+        assert!(ok(1));
     }
 
     #[test]

@@ -208,7 +208,7 @@ mod tests {
     #[async_trait]
     impl ItemStore for Shop {
         async fn create_item(&self, _: &NewItem, _: Timestamp) -> Result<Item, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
             self.asked.fetch_add(1, Ordering::SeqCst);
@@ -224,47 +224,47 @@ mod tests {
             }))
         }
         async fn items(&self, _: Option<ItemId>, _: u32) -> Result<Vec<Item>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn update_item(&self, _: ItemId, _: &ItemPatch) -> Result<Option<Item>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn restock(&self, _: ItemId, _: i32) -> Result<Item, StockError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
     }
 
     #[async_trait]
     impl PromoStore for Shop {
         async fn create_promo(&self, _: &NewPromo, _: Timestamp) -> Result<Option<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn promo(&self, _: PromoId) -> Result<Option<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn promos(&self, _: Option<PromoId>, _: u32, _: bool) -> Result<Vec<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn current_promos(&self, _: &[ItemId], _: Timestamp) -> Result<Vec<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn live_promos(&self) -> Result<Vec<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn publish_promo(&self, _: PromoId, _: Timestamp) -> Result<Promo, StageError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn set_stage(&self, _: PromoId, _: &[PromoStage], _: PromoStage) -> Result<Promo, StageError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn set_admission(&self, _: PromoId, _: Admission) -> Result<Option<Promo>, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
         async fn return_stock(&self, _: PromoId, _: u32) -> Result<u32, StoreError> {
-            unimplemented!()
+            unreachable!("the catalogue does not ask this")
         }
     }
 

@@ -391,9 +391,9 @@ impl PromoService {
     async fn audit_once(&self, id: PromoId) -> Result<Audit, AskPromoError> {
         let pool = PoolId::Promo(id);
         let before = self.reservations.snapshot(pool).await?;
-        let database = self.orders.pool(pool).await?.ok_or(AskPromoError::NotFound)?;
+        let books = self.orders.books(pool).await?.ok_or(AskPromoError::NotFound)?;
         let after = self.reservations.snapshot(pool).await?;
-        Ok(Audit::new(id, &before, database, after))
+        Ok(Audit::new(id, &before, &books, after))
     }
 }
 

@@ -154,6 +154,14 @@ pub struct PoolRow {
     pub sold: u32,
 }
 
+/// A pool as an auditor reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Books {
+    pub row: PoolRow,
+    /// Units that are no longer sold here while the ledger may still count them as sold.
+    pub returning: u32,
+}
+
 #[async_trait]
 pub trait OrderStore: Send + Sync {
     async fn order(&self, user: UserId, id: OrderId) -> Result<Option<Order>, StoreError>;
@@ -182,6 +190,8 @@ pub trait OrderStore: Send + Sync {
     async fn outbox_done(&self, ids: &[i64]) -> Result<(), StoreError>;
 
     async fn pool(&self, pool: PoolId) -> Result<Option<PoolRow>, StoreError>;
+    /// The pool's units, and those of closings the ledger has not heard of, at one instant.
+    async fn books(&self, pool: PoolId) -> Result<Option<Books>, StoreError>;
     async fn pools(&self) -> Result<Vec<PoolRow>, StoreError>;
     /// The orders a ledger must know again after a restart, oldest first: all that await payment; for a promo's pool
     /// that is still live (`everything`), all of them; otherwise those made since `since`.

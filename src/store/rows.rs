@@ -7,7 +7,7 @@ use std::{error::Error, fmt::Display, str::FromStr};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::port::{OutboxEntry, PoolRow};
+use super::port::{Books, OutboxEntry, PoolRow};
 use crate::{
     domain::{
         Admission, Item, ItemId, Order, OrderId, OrderStatus, Price, Promo, PromoId, PromoStage, Reason,
@@ -208,6 +208,20 @@ impl PoolRecord {
             initial: narrow("pools.initial", self.initial)?,
             sold: narrow("pools.sold", self.sold)?,
         })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct BooksRecord {
+    #[sqlx(flatten)]
+    pool: PoolRecord,
+    units_returning: i64,
+}
+
+impl BooksRecord {
+    pub(super) fn decode(self) -> Decoded<Books> {
+        let returning = narrow("orders.quantity", self.units_returning)?;
+        Ok(Books { row: self.pool.decode()?, returning })
     }
 }
 

@@ -244,3 +244,42 @@ async fn poison(directory: &Path) {
     }
     store.close().await;
 }
+
+/// Places outlive a deploy and a kill; so does a pass, whose time stands still meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_and_passes_outlive_the_process() {
+    let scene = prepare().await;
+    let directory = scene.directory.path();
+    let admin = |process: &Process| Shop::admin(process.address);
+    let mut process = Process::start(directory, "", &["--room-save-ms", "20"]);
+    let sale = Sale { stock: 1, ..Sale::default() };
+    let promo = admin(&process).await.publish(&sale).await;
+    let (mut first, _) = Client::join(process.address, &scene.buyers[0].token, promo).await;
+    let admitted = first.state(|state| state.phase == Phase::Admitted).await;
+    for buyer in &scene.buyers[1..] {
+        Client::join(process.address, &buyer.token, promo).await;
+    }
+    let everybody = format!("\"number\":{SHOPPERS},");
+    let saved = || async {
+        let file = std::fs::read_to_string(directory.join("shop.db.rooms")).unwrap_or_default();
+        file.contains(&everybody).then_some(())
+    };
+    eventually("the places to be saved", saved).await;
+
+    for goodbye in [Process::terminate, Process::kill] {
+        goodbye(process);
+        process = Process::start(directory, "", &[]);
+        for (number, buyer) in (1..).zip(&scene.buyers) {
+            let (_, welcome) = Client::hello(process.address, Some(&buyer.token)).await;
+            let state = welcome.states.iter().find(|state| state.promo_id == promo).expect("a place");
+            assert_eq!(state.number, Some(number));
+            if number == 1 {
+                assert_eq!(state.phase, Phase::Admitted);
+                assert!(state.pass_expires_at >= admitted.pass_expires_at);
+            }
+        }
+    }
+    let order = try_to_buy(process.address, &scene.buyers[0], promo).await;
+    assert!(order.is_some(), "the pass is still good");
+    process.kill();
+}

@@ -9,8 +9,8 @@ use crate::{
     reservation::port::{Closing, OpeningOrder, Reservation},
     store::{
         decide::decide,
-        port::{CloseError, OrderStore, OutboxEntry, PoolRow, StoreError, Written},
-        rows::{OpeningRecord, OrderRecord, OutboxRecord, PoolRecord},
+        port::{Books, CloseError, OrderStore, OutboxEntry, PoolRow, StoreError, Written},
+        rows::{BooksRecord, OpeningRecord, OrderRecord, OutboxRecord, PoolRecord},
         rules::{self, Step},
     },
 };
@@ -106,6 +106,14 @@ impl OrderStore for SqliteStore {
     async fn pool(&self, pool: PoolId) -> Result<Option<PoolRow>, StoreError> {
         let mut connection = self.reader().acquire().await?;
         select_pool(&mut connection, pool).await
+    }
+
+    async fn books(&self, pool: PoolId) -> Result<Option<Books>, StoreError> {
+        let found: Option<BooksRecord> = sqlx::query_as(include_str!("sql/select_books.sql"))
+            .bind(pool.to_string())
+            .fetch_optional(self.reader())
+            .await?;
+        Ok(found.map(BooksRecord::decode).transpose()?)
     }
 
     async fn pools(&self) -> Result<Vec<PoolRow>, StoreError> {

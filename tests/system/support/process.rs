@@ -42,6 +42,13 @@ impl Process {
         eventually("the program's death", || std::future::ready(child.try_wait().unwrap())).await
     }
 
+    /// Asks the program to stop, as a deploy does, and waits until it has.
+    pub fn terminate(mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success());
+        assert!(self.child.wait().unwrap().success(), "a clean end");
+    }
+
     /// Kills the program: SIGKILL, no goodbye.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
