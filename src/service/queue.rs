@@ -77,12 +77,13 @@ impl QueueService {
         let mut standings = Vec::new();
         let unsettled = self.catalog.unsettled_promos().await?;
         for promo in self.live().await?.into_iter().chain(unsettled.iter().copied()) {
-            let found = self.rooms.standings(promo, &[user]).await?;
-            standings.extend(
-                found
-                    .into_iter()
-                    .filter(|standing| standing.phase != Phase::None || standing.order_id.is_some()),
-            );
+            let found = match self.rooms.standings(promo, &[user]).await {
+                // A room that is being recovered must not keep the shopper out of all the others.
+                Err(EngineError::NotReady(_)) => continue,
+                found => found?,
+            };
+            let stands = |standing: &Standing| standing.phase != Phase::None || standing.order_id.is_some();
+            standings.extend(found.into_iter().filter(stands));
         }
         Ok(standings)
     }

@@ -7,3 +7,4 @@ mod hostile;
 mod machines;
 mod sale;
 mod support;
+mod trouble;
