@@ -101,8 +101,8 @@ impl App {
     /// Opens the engines, settles what an earlier run left in the log, and builds the ledgers.
     pub async fn start(settings: Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let file = settings.engines.sqlite_file()?;
-        let secret = token_secret(&settings, &file).await?;
         let (engines, writer, memory) = embedded(&settings).await?;
+        let secret = token_secret(&settings, &file).await?;
         let limits = room_limits(&settings);
         let requests_since = clock::now().minus_millis(settings.orders.request_memory_ms);
         let pools = recovery::open_pools(
@@ -221,7 +221,10 @@ async fn embedded(settings: &Settings) -> anyhow::Result<(Engines, OrderWriter, 
     let sqlite = SqliteSettings { readers: settings.engines.database_readers, ..SqliteSettings::default() };
     let url = &settings.engines.database_url;
     let opened = SqliteStore::open(url, &sqlite).await;
-    let store = Arc::new(opened.with_context(|| format!("{url:?} could not be opened"))?);
+    let store =
+        Arc::new(opened.with_context(|| {
+            format!("--database-url (PANICBUY_DATABASE_URL): {url:?} could not be opened")
+        })?);
     let log = SqliteOrderLog::start(
         store.writer().clone(),
         store.reader().clone(),

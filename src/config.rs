@@ -25,6 +25,8 @@ pub enum Command {
     Serve(Box<Settings>),
     /// Run the server with a sale that opens in a moment, and a crowd of simulated shoppers.
     Demo(Box<DemoSettings>),
+    /// Print the description of the REST API (OpenAPI) as JSON.
+    Openapi,
 }
 
 /// The sale and the crowd of `panicbuy demo`.
@@ -323,7 +325,7 @@ mod tests {
         let cli = Cli::try_parse_from(["panicbuy", "serve"].iter().chain(args))?;
         match cli.command {
             Command::Serve(settings) => Ok(*settings),
-            Command::Demo(_) => unreachable!("serve was asked for"),
+            Command::Demo(_) | Command::Openapi => unreachable!("serve was asked for"),
         }
     }
 

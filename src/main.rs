@@ -1,5 +1,7 @@
 //! The `panicbuy` program: reads the settings, starts logging and metrics, and runs the app.
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
 use panicbuy::{
@@ -12,12 +14,27 @@ use panicbuy::{
 use tokio::net::TcpListener;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What is wrong with a setting is for people to read, without a backtrace.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let _failpoints = fail::FailScenario::setup();
     match Cli::parse().command {
         Command::Serve(settings) => {
             let (app, listener) = start(*settings).await?;
             app.serve(listener, stopped()).await
+        }
+        Command::Openapi => {
+            println!("{:#}", panicbuy::api::openapi());
+            Ok(())
         }
         Command::Demo(demo) => {
             let crowd = demo::Crowd::of(&demo);

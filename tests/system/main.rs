@@ -5,6 +5,7 @@ mod crash;
 mod gateway;
 mod hostile;
 mod machines;
+mod openapi;
 mod sale;
 mod support;
 mod trouble;

@@ -92,7 +92,7 @@ fn settings(directory: &std::path::Path, flags: &[&str]) -> Settings {
     let cli = Cli::try_parse_from(usual.iter().chain(flags)).unwrap();
     match cli.command {
         Command::Serve(settings) => *settings,
-        Command::Demo(_) => unreachable!("serve was asked for"),
+        Command::Demo(_) | Command::Openapi => unreachable!("serve was asked for"),
     }
 }
 
