@@ -11,7 +11,7 @@ use anyhow::Context;
 use axum::routing::get;
 use governor::Quota;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{net::TcpListener, sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -58,6 +58,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the times of promos are looked at.
 const PROMO_CLOCK: Duration = Duration::from_millis(200);
+
+/// Saving waiting rooms takes at most one part of the time in so many.
+const SAVING_SHARE: u32 = 20;
 
 /// Password hashes that may wait for a free core.
 const MAX_WAITING_HASHES: usize = 200;
@@ -429,12 +432,16 @@ fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(file)
 }
 
-/// Saves the waiting rooms whenever they have changed, and once more at the end.
+/// Saves the waiting rooms whenever they have changed, and once more at the end. Large rooms take longer to save and are
+/// saved less often, so that it never takes more than a small share of the time.
 async fn save_rooms(memory: Arc<MemoryEngine>, file: PathBuf, every: Duration, stop: CancellationToken) {
     let mut saved = 0;
     let mut going_on = true;
+    let mut took = Duration::ZERO;
     while going_on {
-        going_on = stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some();
+        let pause = every.max(took * SAVING_SHARE);
+        going_on = stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some();
+        let started = Instant::now();
         let (changes, rooms) = memory.rooms_if_changed(saved);
         let Some(rooms) = rooms else { continue };
         let file = file.clone();
@@ -443,6 +450,7 @@ async fn save_rooms(memory: Arc<MemoryEngine>, file: PathBuf, every: Duration, s
             Ok(()) => saved = changes,
             Err(error) => tracing::warn!(%error, "the waiting rooms could not be saved"),
         }
+        took = started.elapsed();
     }
 }
 

@@ -200,7 +200,7 @@ pub struct AdmissionArgs {
     #[arg(long, env = "PANICBUY_PRESENCE_INTERVAL_MS", value_name = "MS", default_value_t = 5000, value_parser = millis())]
     pub presence_interval_ms: u64,
     /// How often changed waiting rooms are saved beside the database, so that places outlive the process.
-    #[arg(long, env = "PANICBUY_ROOM_SAVE_MS", value_name = "MS", default_value_t = 1000, value_parser = millis())]
+    #[arg(long, env = "PANICBUY_ROOM_SAVE_MS", value_name = "MS", default_value_t = 100, value_parser = millis())]
     pub room_save_ms: u64,
     /// Unsettled orders of a promo at which no more passes are given.
     #[arg(long, env = "PANICBUY_MAX_UNSETTLED", value_name = "N", default_value_t = 5000, value_parser = value_parser!(u32).range(1..))]
