@@ -354,13 +354,7 @@ fn spawn_background(
         after_ms: settings.orders.relay_after_ms,
         batch_max: 1000,
     };
-    tasks.spawn(relay::run(
-        Arc::clone(&reservations),
-        log,
-        Arc::clone(&results),
-        relay_settings,
-        stop.work.clone(),
-    ));
+    tasks.spawn(relay::run(Arc::clone(&reservations), log, relay_settings, stop.work.clone()));
     let every = Duration::from_millis(settings.orders.expiry_interval_ms);
     let bell = Arc::clone(closings_bell);
     tasks.spawn(payment_window::run(store.clone(), Arc::clone(&bell), every, stop.work.clone()));

@@ -46,7 +46,7 @@ pub async fn open_pools(
         };
         reservations.open(pool, opening).await?;
         if let Some(promo) = promo {
-            rooms.open_room(promo.id, limits.room(promo.admission)).await?;
+            rooms.open_room(promo.id, limits.room(&promo)).await?;
         }
     }
     Ok(opened)

@@ -4,13 +4,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{Admission, DrawKey, PromoId, Standing, Timestamp, UserId},
+    domain::{Admission, DrawKey, PromoId, SeedCommit, Standing, Timestamp, UserId},
     reservation::port::EngineError,
 };
 
 /// What a waiting room is built from. Its gate and stock are its pool's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSettings {
+    /// Names the draw: no other room has the same.
+    pub draw: SeedCommit,
     pub admission: Admission,
     /// How long a called shopper may be away before the place is passed over.
     pub grace_ms: u64,

@@ -319,20 +319,20 @@ impl Room {
     }
 
     /// Goes on at `now` after a time in which nobody was served: room time stood still, and everybody has the whole grace
-    /// time to come back. Places and passes of shoppers who `may_order` no more are gone, and there are no more passes
+    /// time to come back. Places and passes of shoppers of whom `holds` is false are gone, and there are no more passes
     /// than `available` units: the last ones called go back to the head of the line.
     pub fn go_on(
         &mut self,
         now: Timestamp,
         settings: RoomSettings,
         available: u32,
-        may_order: impl Fn(UserId) -> bool,
+        holds: impl Fn(UserId) -> bool,
     ) {
         self.settings = settings;
         self.stopped_ms += self.last_tick.map_or(0, |last| now.since(last));
         self.last_tick = Some(now);
         let all: Vec<UserId> = self.places.keys().chain(self.passes.keys()).copied().collect();
-        for user in all.into_iter().filter(|user| !may_order(*user)) {
+        for user in all.into_iter().filter(|user| !holds(*user)) {
             self.leave(user);
         }
         for place in self.places.values_mut() {
@@ -390,6 +390,11 @@ impl Room {
 
     pub fn settings(&self) -> RoomSettings {
         self.settings
+    }
+
+    /// When time last acted here.
+    pub fn last_tick(&self) -> Option<Timestamp> {
+        self.last_tick
     }
 
     pub fn rate_per_s(&self) -> u32 {

@@ -148,7 +148,7 @@ async fn place(
             let problem = Problem::from(reason);
             Err(retry_after_ms.into_iter().fold(problem, Problem::retry_after_ms))
         }
-        Placed::Unconfirmed(_) => Err(Problem::new(Code::Unavailable)
+        Placed::Unconfirmed => Err(Problem::new(Code::Unavailable)
             .detail("the order is not confirmed yet: repeat it with the same request_id to hear more")),
     }
 }

@@ -10,7 +10,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    domain::{OrderId, Phase, PromoId, RequestId},
+    domain::{OrderId, Phase, PromoId, Reason, RequestId, StandingReason},
     gateway::protocol::{ClientFrame, OrderFrame, SUBPROTOCOL, ServerFrame, StateFrame},
     random,
     service::{order::OrderService, user::Session},
@@ -146,7 +146,10 @@ impl Shopper {
                 self.pay(state.order_id).await;
                 Ok(Some(Visit::Done))
             }
-            // Who lost the place gives it another try.
+            // When the sale is over there is nothing to hope for. Who lost the place gives it another try.
+            Phase::None if state.reason == Some(StandingReason::Because(Reason::Ended)) => {
+                Ok(Some(Visit::Done))
+            }
             Phase::None if state.order_id.is_none() && state.reason.is_some() => {
                 say(socket, &ClientFrame::Join { promo_id: self.promo }).await?;
                 Ok(None)

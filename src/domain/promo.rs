@@ -148,7 +148,7 @@ impl fmt::Debug for Seed {
 }
 
 /// SHA-256 of a [`Seed`], shown as 64 hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeedCommit([u8; 32]);
 
 impl fmt::Display for SeedCommit {

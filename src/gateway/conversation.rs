@@ -299,7 +299,7 @@ pub fn order_answer(request_id: RequestId, placed: Placed) -> Option<ServerFrame
         Placed::Refused { reason, retry_after_ms } => {
             Some(ServerFrame::Refused { request_id, reason, retry_after_ms })
         }
-        Placed::Unconfirmed(_) => None,
+        Placed::Unconfirmed => None,
     }
 }
 

@@ -261,10 +261,8 @@ async fn answer(in_flight: &mut Option<InFlight>) -> (RequestId, Placed) {
     let request_id = *request_id;
     let placed = placing.await;
     *in_flight = None;
-    // A join error means that the task panicked: the client repeats its request and gets the answer.
-    let unavailable =
-        Placed::Refused { reason: crate::domain::Reason::Unavailable, retry_after_ms: Some(1000) };
-    (request_id, placed.unwrap_or(unavailable))
+    // A join error means that the task panicked: a client that repeats its request gets the answer.
+    (request_id, placed.unwrap_or(Placed::Unconfirmed))
 }
 
 fn is_violation(error: &BoxError) -> bool {

@@ -36,6 +36,9 @@ pub struct Poison {
 pub trait OrderLog: Send + Sync {
     /// Appends the reservation; returns once it is durable. Twice is harmless.
     async fn append(&self, reservation: &Reservation) -> Result<(), LogError>;
+
+    /// Whether the log took what it was last given. It finds out by itself when it is well again.
+    fn is_well(&self) -> bool;
 }
 
 /// The end of the log that the order writer reads.

@@ -4,12 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
     reservation::port::{Reservation, Reservations},
-    results::port::{Event, Results},
 };
 
 use super::port::OrderLog;
@@ -29,7 +29,6 @@ pub struct RelaySettings {
 pub async fn run(
     reservations: Arc<dyn Reservations>,
     log: Arc<dyn OrderLog>,
-    results: Arc<dyn Results>,
     settings: RelaySettings,
     stop: CancellationToken,
 ) {
@@ -37,34 +36,24 @@ pub async fn run(
         let before = clock::now().minus_millis(settings.after_ms);
         match reservations.unlogged(before, settings.batch_max).await {
             Ok(overdue) => {
-                for reservation in overdue {
-                    if !relay(reservations.as_ref(), log.as_ref(), results.as_ref(), &reservation).await {
-                        break;
-                    }
-                }
+                // All at once, so that they share commits.
+                join_all(overdue.iter().map(|held| relay(reservations.as_ref(), log.as_ref(), held))).await;
             }
             Err(error) => tracing::warn!(%error, "reservations to relay could not be read"),
         }
     }
 }
 
-/// `false`: the log does not take it now; the next look tries again.
-async fn relay(
-    reservations: &dyn Reservations,
-    log: &dyn OrderLog,
-    results: &dyn Results,
-    reservation: &Reservation,
-) -> bool {
-    let Reservation { order_id, request_id, user_id, pool, .. } = *reservation;
-    if let Err(error) = log.append(reservation).await {
+/// Appends again. The order writer tells the shopper.
+async fn relay(reservations: &dyn Reservations, log: &dyn OrderLog, held: &Reservation) {
+    let Reservation { order_id, pool, .. } = *held;
+    if let Err(error) = log.append(held).await {
         tracing::warn!(%order_id, %error, "a reservation could not be relayed to the log");
-        return false;
+        return;
     }
     metrics::counter!("panicbuy_relayed_orders_total").increment(1);
     tracing::info!(%order_id, %pool, "a reservation was relayed to the log");
     if let Err(error) = reservations.logged(pool, &[order_id]).await {
         tracing::warn!(%order_id, %error, "a relayed reservation could not be marked as logged");
     }
-    results.publish(vec![Event::Accepted { user_id, request_id, order_id }]).await;
-    true
 }

@@ -3,7 +3,13 @@
 //! Appends that arrive while a commit is under way share the next one, so the cost of making an order durable falls as
 //! the load rises. Settled records are deleted: the orders themselves are in the store by then.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use fail::fail_point;
@@ -23,6 +29,9 @@ const CONSUMER: &str = "order_writer";
 /// Records in one commit, at most.
 const GROUP_MAX: usize = 1024;
 
+/// How often a log that is not well is tried.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+
 impl From<sqlx::Error> for LogError {
     fn from(error: sqlx::Error) -> Self {
         Self(error.to_string())
@@ -34,6 +43,7 @@ impl From<sqlx::Error> for LogError {
 pub struct SqliteOrderLog {
     queue: mpsc::Sender<Append>,
     appended: Arc<Notify>,
+    well: Arc<AtomicBool>,
     pools: Pools,
 }
 
@@ -55,8 +65,15 @@ impl SqliteOrderLog {
     pub fn start(writer: SqlitePool, reader: SqlitePool, queue_max: usize) -> Self {
         let (queue, appends) = mpsc::channel(queue_max);
         let appended = Arc::new(Notify::new());
-        tokio::spawn(commit_groups(writer.clone(), appends, Arc::clone(&appended)));
-        Self { queue, appended, pools: Pools { writer, reader } }
+        let well = Arc::new(AtomicBool::new(true));
+        let committer = Committer {
+            writer: writer.clone(),
+            appends,
+            appended: Arc::clone(&appended),
+            well: Arc::clone(&well),
+        };
+        tokio::spawn(committer.run());
+        Self { queue, appended, well, pools: Pools { writer, reader } }
     }
 
     /// The reading end.
@@ -85,16 +102,47 @@ impl OrderLog for SqliteOrderLog {
         self.queue.send(Append { row, done }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
+
+    fn is_well(&self) -> bool {
+        self.well.load(Ordering::Relaxed)
+    }
 }
 
-/// Commits whatever has queued up, group after group, until the log is dropped.
-async fn commit_groups(writer: SqlitePool, mut appends: mpsc::Receiver<Append>, appended: Arc<Notify>) {
-    let mut group = Vec::new();
-    while appends.recv_many(&mut group, GROUP_MAX).await > 0 {
+/// The task that commits.
+struct Committer {
+    writer: SqlitePool,
+    appends: mpsc::Receiver<Append>,
+    appended: Arc<Notify>,
+    well: Arc<AtomicBool>,
+}
+
+impl Committer {
+    /// Commits whatever has queued up, group after group, until the log is dropped.
+    async fn run(mut self) {
+        let mut group = Vec::new();
+        loop {
+            let received = self.appends.recv_many(&mut group, GROUP_MAX);
+            let received = if self.well.load(Ordering::Relaxed) {
+                received.await
+            } else if let Ok(received) = tokio::time::timeout(PROBE_EVERY, received).await {
+                received
+            } else {
+                // Nobody orders from a log that is not well, so it finds out by itself.
+                self.well.store(probe(&self.writer).await.is_ok(), Ordering::Relaxed);
+                continue;
+            };
+            if received == 0 {
+                return;
+            }
+            self.commit(group.drain(..)).await;
+        }
+    }
+
+    async fn commit(&self, group: impl ExactSizeIterator<Item = Append>) {
         metrics::histogram!("panicbuy_log_group_records").record(count(group.len()));
-        let (rows, waiting): (Vec<_>, Vec<_>) =
-            group.drain(..).map(|append| (append.row, append.done)).unzip();
-        let committed = insert(&writer, &serde_json::Value::Array(rows)).await.map_err(LogError::from);
+        let (rows, waiting): (Vec<_>, Vec<_>) = group.map(|append| (append.row, append.done)).unzip();
+        let committed = insert(&self.writer, &serde_json::Value::Array(rows)).await.map_err(LogError::from);
+        self.well.store(committed.is_ok(), Ordering::Relaxed);
         if let Err(error) = &committed {
             tracing::error!(%error, records = waiting.len(), "orders could not be logged");
         }
@@ -103,8 +151,15 @@ async fn commit_groups(writer: SqlitePool, mut appends: mpsc::Receiver<Append>, 
             // Who no longer waits has its order relayed, or repeats its request.
             let _ = done.send(answer);
         }
-        appended.notify_one();
+        self.appended.notify_one();
     }
+}
+
+/// A write that changes nothing.
+async fn probe(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    fail_point!("log.insert", |_| Err(sqlx::Error::WorkerCrashed));
+    sqlx::query("UPDATE order_log_commit SET position = position").execute(writer).await?;
+    Ok(())
 }
 
 async fn insert(writer: &SqlitePool, rows: &serde_json::Value) -> Result<(), sqlx::Error> {

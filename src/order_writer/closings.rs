@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Closings applied in one look, at most.
-const BATCH_MAX: u32 = 500;
+const BATCH_MAX: u32 = 100;
 
 /// The relay of closings and all it works on.
 pub struct Closings {
@@ -24,14 +24,6 @@ pub struct Closings {
     /// Rung by whoever has just closed an order, so that the shopper need not wait for the next look.
     pub bell: Arc<Notify>,
     pub period: Duration,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ClosingError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
 }
 
 impl Closings {
@@ -53,7 +45,7 @@ impl Closings {
     }
 
     /// Applies the oldest closings; returns how many of them are done with.
-    async fn apply(&self) -> Result<usize, ClosingError> {
+    async fn apply(&self) -> Result<usize, StoreError> {
         let mut done = Vec::new();
         let mut events = Vec::new();
         for entry in self.store.outbox(BATCH_MAX).await? {
@@ -66,14 +58,18 @@ impl Closings {
                     metrics::counter!("panicbuy_closed_orders_total", "status" => closing).increment(1);
                     events.extend(self.news(&entry).await);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "the ledger does not hear of closings now");
+                    break;
+                }
             }
             done.push(entry.id);
         }
+        // Told first: what is forgotten here is never told again.
+        self.results.publish(events).await;
         if !done.is_empty() {
             self.store.outbox_done(&done).await?;
         }
-        self.results.publish(events).await;
         Ok(done.len())
     }
 

@@ -120,8 +120,11 @@ impl OrderWriter {
             self.reader.commit(last.position).await?;
         }
         fail_point!("writer.offset_committed", |_| std::process::abort());
-        let lag = self.reader.lag().await?;
-        metrics::gauge!("panicbuy_log_lag_records").set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
+        // The batch is done, whether or not its backlog can be told.
+        if let Ok(lag) = self.reader.lag().await {
+            metrics::gauge!("panicbuy_log_lag_records")
+                .set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
+        }
         Ok(())
     }
 
@@ -217,6 +220,10 @@ impl OrderWriter {
         for settled in settled {
             let waited_ms = now.since(settled.reservation.reserved_at);
             metrics::histogram!("panicbuy_settle_seconds").record(Duration::from_millis(waited_ms));
+            if settled.answer_deferred {
+                let Reservation { user_id, request_id, order_id, .. } = settled.reservation;
+                events.push(Event::Accepted { user_id, request_id, order_id });
+            }
             let outcome = outcome(settled);
             metrics::counter!("panicbuy_outcomes_total", "status" => outcome.status.as_str()).increment(1);
             events.push(Event::Outcome(outcome));
@@ -232,7 +239,7 @@ impl OrderWriter {
 }
 
 fn outcome(settled: Settled) -> Outcome {
-    let Settled { reservation, verdict } = settled;
+    let Settled { reservation, verdict, .. } = settled;
     let (status, price, pay_before, reason) = match verdict {
         Verdict::Posted { pay_before } => {
             (OrderStatus::AwaitingPayment, Some(reservation.price), Some(pay_before), None)

@@ -33,6 +33,8 @@ pub struct Ledger {
 struct Pending {
     reservation: Reservation,
     logged: bool,
+    /// Nobody has told the shopper "accepted" yet: whoever tells the outcome says it first.
+    answer_deferred: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ pub struct LastOrder {
     pub order_id: OrderId,
     pub status: OrderStatus,
     pub reason: Option<Reason>,
+    pub made_at: Timestamp,
 }
 
 impl Ledger {
@@ -78,7 +81,12 @@ impl Ledger {
                 let posted = Posted { user_id: order.user_id, quantity: order.quantity };
                 ledger.posted.insert(order.order_id, posted);
             }
-            let last = LastOrder { order_id: order.order_id, status: order.status, reason: order.reason };
+            let last = LastOrder {
+                order_id: order.order_id,
+                status: order.status,
+                reason: order.reason,
+                made_at: order.created_at,
+            };
             if let Some(shopper) = ledger.shopper(order.user_id) {
                 shopper.last = Some(last);
                 if matches!(order.status, OrderStatus::AwaitingPayment | OrderStatus::Paid) {
@@ -101,8 +109,7 @@ impl Ledger {
         let now = order.reserved_at;
         self.requests.forget_before(now);
         if let Some(order_id) = self.requests.find(order.user_id, order.request_id) {
-            let pending = self.pending.get(&order_id).map(|entry| entry.reservation.clone());
-            return Reserved::Repeated { order_id, pending };
+            return Reserved::Repeated { order_id, unlogged: self.unlogged_order(order_id) };
         }
         if let Some(reason) = self.refusal(&order, has_pass, promised) {
             return Reserved::Refused(reason);
@@ -113,10 +120,14 @@ impl Ledger {
         self.requests.insert(order.user_id, order.request_id, order.order_id, now);
         if let Some(shopper) = self.shopper(order.user_id) {
             shopper.live += order.quantity;
-            shopper.last =
-                Some(LastOrder { order_id: order.order_id, status: OrderStatus::Pending, reason: None });
+            shopper.last = Some(LastOrder {
+                order_id: order.order_id,
+                status: OrderStatus::Pending,
+                reason: None,
+                made_at: now,
+            });
         }
-        let entry = Pending { reservation: order.clone(), logged: false };
+        let entry = Pending { reservation: order.clone(), logged: false, answer_deferred: false };
         self.pending.insert(order.order_id, entry);
         Reserved::Held(order)
     }
@@ -152,9 +163,15 @@ impl Ledger {
         }
     }
 
+    /// Leaves it to whoever tells the outcome to say "accepted" first. `false`: the order is settled already.
+    pub fn defer_answer(&mut self, order: OrderId) -> bool {
+        let entry = self.pending.get_mut(&order);
+        entry.map(|entry| entry.answer_deferred = true).is_some()
+    }
+
     /// Applies the writer's verdict. `None`: it was applied before.
     pub fn settle(&mut self, order: OrderId, verdict: Verdict) -> Option<Settled> {
-        let Pending { reservation, .. } = self.pending.remove(&order)?;
+        let Pending { reservation, answer_deferred, .. } = self.pending.remove(&order)?;
         self.version += 1;
         let Reservation { user_id, quantity, .. } = reservation;
         self.pending_units -= quantity;
@@ -170,7 +187,7 @@ impl Ledger {
             }
         };
         self.mark(user_id, order, status, reason);
-        Some(Settled { reservation, verdict })
+        Some(Settled { reservation, verdict, answer_deferred })
     }
 
     /// Closes a posted order, giving its units back unless it was paid.
@@ -243,6 +260,11 @@ impl Ledger {
         self.pending.get(&order).map(|entry| &entry.reservation)
     }
 
+    /// An unsettled reservation that is not known to be in the log.
+    pub fn unlogged_order(&self, order: OrderId) -> Option<Reservation> {
+        self.pending.get(&order).filter(|entry| !entry.logged).map(|entry| entry.reservation.clone())
+    }
+
     /// Unsettled reservations made before `before` that are not known to be in the log, oldest first.
     pub fn unlogged(&self, before: Timestamp) -> impl Iterator<Item = &Reservation> {
         self.pending
@@ -283,7 +305,7 @@ impl Ledger {
             && let Some(last) = shopper.last.as_mut()
             && last.order_id == order
         {
-            *last = LastOrder { order_id: order, status, reason };
+            *last = LastOrder { status, reason, ..*last };
         }
     }
 }

@@ -4,10 +4,11 @@
 //! anything: it finds the pool, takes its lock and asks the machine. What it holds is lost with the process and built
 //! again from the database at the start.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
+use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::{
@@ -15,15 +16,17 @@ use crate::{
         port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
         room::{Full, Room},
     },
-    domain::{Admission, DrawKey, OrderId, PoolId, PromoId, Reason, Standing, Timestamp, UserId, Verdict},
+    domain::{
+        Admission, DrawKey, OrderId, PoolId, PromoId, Reason, RequestId, Standing, Timestamp, UserId, Verdict,
+    },
 };
 
 use super::{
     ledger::Ledger,
     pool::Pool,
     port::{
-        Closed, Closing, EngineError, Gate, Opening, Reservation, Reservations, Reserved, Settled, Snapshot,
-        WithdrawError,
+        Closed, Closing, EngineError, Gate, Opening, Repeat, Reservation, Reservations, Reserved, Settled,
+        Snapshot, WithdrawError,
     },
 };
 
@@ -34,25 +37,36 @@ pub struct MemoryEngine {
     pools: DashMap<PoolId, Arc<Mutex<Pool>>>,
     /// The unsettled orders of each shopper, to answer for orders the database does not have yet.
     unsettled: DashMap<UserId, Vec<(OrderId, PoolId)>>,
+    /// What each request became. Across pools, because the pool that an item's order draws on changes with the time.
+    requests: Cache<(UserId, RequestId), (PoolId, OrderId)>,
 }
+
+/// Requests remembered across pools, at most; the oldest are left to the database's unique key.
+const MAX_REQUESTS: u64 = 5_000_000;
 
 impl MemoryEngine {
     /// `request_memory_ms`: how long a repeated `request_id` is recognised without asking the database.
     pub fn new(request_memory_ms: u64) -> Self {
-        Self { request_memory_ms, pools: DashMap::new(), unsettled: DashMap::new() }
+        let requests = Cache::builder()
+            .max_capacity(MAX_REQUESTS)
+            .time_to_live(Duration::from_millis(request_memory_ms))
+            .build();
+        Self { request_memory_ms, pools: DashMap::new(), unsettled: DashMap::new(), requests }
     }
 
     /// How often the rooms have changed, and, if that is not `than`, a copy of every room.
     pub fn rooms_if_changed(&self, than: u64) -> (u64, Option<BTreeMap<PromoId, Room>>) {
+        // Collected first: no pool is locked while the map is being walked.
         let pools =
-            || self.pools.iter().filter_map(|entry| Some((entry.key().promo()?, Arc::clone(entry.value()))));
+            self.pools.iter().filter_map(|entry| Some((entry.key().promo()?, Arc::clone(entry.value()))));
+        let pools: Vec<(PromoId, Arc<Mutex<Pool>>)> = pools.collect();
         let changes_of = |pool: &Pool| pool.room.as_ref().map_or(0, |room| room.changes() + 1);
-        let changes = pools().map(|(_, pool)| changes_of(&pool.lock())).sum();
+        let changes = pools.iter().map(|(_, pool)| changes_of(&pool.lock())).sum();
         if changes == than {
             return (changes, None);
         }
-        let rooms = pools().filter_map(|(promo, pool)| Some((promo, pool.lock().room.clone()?))).collect();
-        (changes, Some(rooms))
+        let room_of = |(promo, pool): (PromoId, Arc<Mutex<Pool>>)| Some((promo, pool.lock().room.clone()?));
+        (changes, Some(pools.into_iter().filter_map(room_of).collect()))
     }
 
     /// Lets the rooms of an earlier run go on, as far as their promos are open here.
@@ -97,6 +111,9 @@ impl MemoryEngine {
 #[async_trait]
 impl Reservations for MemoryEngine {
     async fn open(&self, pool: PoolId, opening: Opening) -> Result<(), EngineError> {
+        for order in &opening.orders {
+            self.requests.insert((order.user_id, order.request_id), (pool, order.order_id));
+        }
         let ledger = Ledger::new(opening, self.request_memory_ms);
         self.pools.insert(pool, Arc::new(Mutex::new(Pool { ledger, room: None })));
         Ok(())
@@ -111,6 +128,7 @@ impl Reservations for MemoryEngine {
             let reserved = pool.reserve(order);
             // Under the pool's lock, so that the order cannot be settled before it is remembered.
             if let Reserved::Held(held) = &reserved {
+                self.requests.insert((held.user_id, held.request_id), (held.pool, held.order_id));
                 self.remember_unsettled(held);
             }
             reserved
@@ -119,6 +137,16 @@ impl Reservations for MemoryEngine {
             Err(EngineError::NotReady(_)) => Ok(Reserved::Refused(Reason::NotReady)),
             answer => answer,
         }
+    }
+
+    async fn find(&self, user: UserId, request: RequestId) -> Result<Option<Repeat>, EngineError> {
+        let Some((pool, order_id)) = self.requests.get(&(user, request)) else { return Ok(None) };
+        let unlogged = self.ask(pool, |pool| pool.ledger.unlogged_order(order_id))?;
+        Ok(Some(Repeat { order_id, pool, unlogged }))
+    }
+
+    async fn defer_answer(&self, pool: PoolId, order: OrderId) -> Result<bool, EngineError> {
+        self.ask(pool, |pool| pool.ledger.defer_answer(order))
     }
 
     async fn logged(&self, pool: PoolId, orders: &[OrderId]) -> Result<(), EngineError> {

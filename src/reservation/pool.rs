@@ -53,11 +53,19 @@ impl Pool {
 
     /// Lets the room of an earlier run go on in place of the fresh one.
     pub fn go_on(&mut self, mut saved: Room, now: Timestamp) {
-        if let Some(fresh) = &self.room {
-            let ledger = &self.ledger;
-            saved.go_on(now, fresh.settings(), ledger.available(), |user| ledger.may_order(user));
-            self.room = Some(saved);
+        let Some(fresh) = &self.room else { return };
+        // Ids may be used again in another database: only the room of this very draw goes on.
+        if saved.settings().draw != fresh.settings().draw {
+            return;
         }
+        let ledger = &self.ledger;
+        let saved_at = saved.last_tick();
+        let holds = |user| {
+            let ordered_since = ledger.last_order(user).is_some_and(|order| Some(order.made_at) >= saved_at);
+            ledger.may_order(user) && !ordered_since
+        };
+        saved.go_on(now, fresh.settings(), ledger.available(), holds);
+        self.room = Some(saved);
     }
 
     /// Lets time act on the waiting room.

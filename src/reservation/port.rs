@@ -28,9 +28,9 @@ pub struct Reservation {
 pub enum Reserved {
     /// The units are held. The caller must log the reservation before it tells the shopper.
     Held(Reservation),
-    /// The same shopper and `request_id` were seen before. `Some` while the order is not settled: its log entry
-    /// may be missing, so the caller logs it again before it tells the shopper.
-    Repeated { order_id: OrderId, pending: Option<Reservation> },
+    /// The same shopper and `request_id` were seen before. `Some` while the order is not known to be in the log: the
+    /// caller logs it again before it tells the shopper.
+    Repeated { order_id: OrderId, unlogged: Option<Reservation> },
     /// Nothing was taken.
     Refused(Reason),
 }
@@ -40,6 +40,17 @@ pub enum Reserved {
 pub struct Settled {
     pub reservation: Reservation,
     pub verdict: Verdict,
+    /// The shopper has not heard "accepted" yet, and must before they hear the outcome.
+    pub answer_deferred: bool,
+}
+
+/// An order that an earlier request of the same name was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    pub order_id: OrderId,
+    pub pool: PoolId,
+    /// `Some` while the order is not known to be in the log.
+    pub unlogged: Option<Reservation>,
 }
 
 /// How a posted order ended.
@@ -157,6 +168,12 @@ pub trait Reservations: Send + Sync {
 
     /// Checks and deducts, in the contract's order of reasons. A promo's order uses up the shopper's pass.
     async fn reserve(&self, order: Reservation) -> Result<Reserved, EngineError>;
+
+    /// The order that this request of the shopper's became before, in whatever pool.
+    async fn find(&self, user: UserId, request: RequestId) -> Result<Option<Repeat>, EngineError>;
+
+    /// Leaves it to whoever tells the outcome to say "accepted" first. `false`: the order is settled already.
+    async fn defer_answer(&self, pool: PoolId, order: OrderId) -> Result<bool, EngineError>;
 
     /// Notes that the reservations are in the order log.
     async fn logged(&self, pool: PoolId, orders: &[OrderId]) -> Result<(), EngineError>;

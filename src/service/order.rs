@@ -2,14 +2,7 @@
 //!
 //! Who has read [`OrderService::place`] knows the system. The outcome comes later, from the order writer, over [`crate::results`].
 
-use std::{
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fail::fail_point;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
@@ -25,7 +18,7 @@ use crate::{
     },
     order_log::port::OrderLog,
     random,
-    reservation::port::{EngineError, Reservation, Reservations, Reserved},
+    reservation::port::{EngineError, Repeat, Reservation, Reservations, Reserved},
     results::port::{Event, Results},
     store::port::{CloseError, OrderStore, StoreError},
 };
@@ -58,7 +51,7 @@ pub enum Placed {
     Refused { reason: Reason, retry_after_ms: Option<u64> },
     /// The units are held but the log has not confirmed in time. The answer follows by itself, and a repeated
     /// request gets it too.
-    Unconfirmed(OrderId),
+    Unconfirmed,
 }
 
 impl Placed {
@@ -103,7 +96,6 @@ pub struct OrderService {
     refusals: Cache<(UserId, RequestId), Reason>,
     slots: Semaphore,
     in_flight: TaskTracker,
-    log_is_well: AtomicBool,
 }
 
 /// What an order is made of once its target is known.
@@ -155,7 +147,6 @@ impl OrderService {
                 .build(),
             slots: Semaphore::new(limits.max_in_flight),
             in_flight: TaskTracker::new(),
-            log_is_well: AtomicBool::new(true),
             limits,
         }
     }
@@ -165,13 +156,22 @@ impl OrderService {
     pub async fn place(self: &Arc<Self>, wish: Wish) -> Placed {
         let service = Arc::clone(self);
         let placed = self.in_flight.spawn(async move { service.place_now(wish).await }).await;
-        // A join error means that the task panicked, which has been logged; what it did is relayed or repeated.
-        let placed = placed.unwrap_or(Placed::refused(Reason::Unavailable));
+        // A join error means that the task panicked, which has been logged. It may hold units, so nothing is claimed.
+        let placed = placed.unwrap_or(Placed::Unconfirmed);
         count(placed);
         placed
     }
 
     async fn place_now(&self, wish: Wish) -> Placed {
+        // Before every limit: a repeated request must never be refused while the first one holds units.
+        match self.reservations.find(wish.user_id, wish.request_id).await {
+            Ok(Some(repeat)) => return self.repeat(wish.user_id, repeat).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "a request could not be looked up");
+                return Placed::Unconfirmed;
+            }
+        }
         if let Some(reason) = self.refusals.get(&(wish.user_id, wish.request_id)) {
             return Placed::refused(reason);
         }
@@ -187,7 +187,7 @@ impl OrderService {
                 return Placed::refused(Reason::Unavailable);
             }
         };
-        if !self.log_is_well() && !probes_log() {
+        if !self.log.is_well() {
             return Placed::refused(Reason::Unavailable);
         }
         match self.reservations.reserve(reservation(&wish, &offer)).await {
@@ -196,11 +196,8 @@ impl OrderService {
                 self.announce(held.user_id, held.pool).await;
                 self.append(held).await
             }
-            Ok(Reserved::Repeated { pending: Some(pending), .. }) => self.append(pending).await,
-            Ok(Reserved::Repeated { order_id, pending: None }) => {
-                // Who repeats a request may have missed its outcome too.
-                self.announce(wish.user_id, offer.pool).await;
-                Placed::Accepted(order_id)
+            Ok(Reserved::Repeated { order_id, unlogged }) => {
+                self.repeat(wish.user_id, Repeat { order_id, pool: offer.pool, unlogged }).await
             }
             Ok(Reserved::Refused(reason)) => self.refuse(&wish, reason),
             Err(error) => {
@@ -252,33 +249,46 @@ impl OrderService {
         }))
     }
 
+    /// Answers a repeated request as the first one.
+    async fn repeat(&self, user: UserId, repeat: Repeat) -> Placed {
+        match repeat.unlogged {
+            Some(unlogged) => self.append(unlogged).await,
+            None => {
+                // Who repeats a request may have missed its outcome too.
+                self.announce(user, repeat.pool).await;
+                Placed::Accepted(repeat.order_id)
+            }
+        }
+    }
+
     /// Makes the reservation durable. The shopper is told "accepted" only after this.
     async fn append(&self, held: Reservation) -> Placed {
         let Reservation { order_id, pool, .. } = held;
         match tokio::time::timeout(self.limits.confirm_within, self.log.append(&held)).await {
             Ok(Ok(())) => {
                 fail_point!("order.appended", |_| std::process::abort());
-                self.log_is_well.store(true, Ordering::Relaxed);
                 if let Err(error) = self.reservations.logged(pool, &[order_id]).await {
                     tracing::warn!(%order_id, %error, "a logged reservation will be logged once more");
                 }
-                Placed::Accepted(order_id)
+                return Placed::Accepted(order_id);
             }
-            Ok(Err(error)) => {
-                tracing::error!(%order_id, %error, "a reservation is left to the relay");
-                self.log_is_well.store(false, Ordering::Relaxed);
-                Placed::Unconfirmed(order_id)
-            }
-            Err(_) => {
-                tracing::warn!(%order_id, "the log is slow; the answer follows");
-                Placed::Unconfirmed(order_id)
+            Ok(Err(error)) => tracing::error!(%order_id, %error, "a reservation is left to the relay"),
+            Err(_) => tracing::warn!(%order_id, "the log is slow; the answer follows"),
+        }
+        match self.reservations.defer_answer(pool, order_id).await {
+            // Settled meanwhile: the log had it after all.
+            Ok(false) => Placed::Accepted(order_id),
+            Ok(true) => Placed::Unconfirmed,
+            Err(error) => {
+                tracing::error!(%order_id, %error, "an answer could not be left to the order writer");
+                Placed::Unconfirmed
             }
         }
     }
 
-    /// Whether the last append succeeded.
+    /// Whether the order log takes orders.
     pub fn log_is_well(&self) -> bool {
-        self.log_is_well.load(Ordering::Relaxed)
+        self.log.is_well()
     }
 
     fn refuse(&self, wish: &Wish, reason: Reason) -> Placed {
@@ -368,13 +378,6 @@ impl OrderService {
     }
 }
 
-/// After a failed append, one order in so many is let through to find out whether the log is well again.
-const PROBE_ONE_IN: u64 = 10;
-
-fn probes_log() -> bool {
-    random::below(PROBE_ONE_IN) == 0
-}
-
 fn reservation(wish: &Wish, offer: &Offer) -> Reservation {
     Reservation {
         order_id: random::order_id(),
@@ -410,7 +413,7 @@ fn count(placed: Placed) {
     let result = match placed {
         Placed::Accepted(_) => "accepted",
         Placed::Refused { reason, .. } => reason.as_str(),
-        Placed::Unconfirmed(_) => "unconfirmed",
+        Placed::Unconfirmed => "unconfirmed",
     };
     metrics::counter!("panicbuy_orders_total", "result" => result).increment(1);
 }

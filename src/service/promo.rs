@@ -37,10 +37,11 @@ pub struct RoomLimits {
 }
 
 impl RoomLimits {
-    /// The settings of a room with this admission.
-    pub fn room(self, admission: Admission) -> RoomSettings {
+    /// The settings of the promo's room.
+    pub fn room(self, promo: &Promo) -> RoomSettings {
         RoomSettings {
-            admission,
+            draw: promo.seed.commit(),
+            admission: promo.admission,
             grace_ms: self.grace_ms,
             max_unsettled: self.max_unsettled,
             max_places: self.max_places,
@@ -350,7 +351,7 @@ impl PromoService {
             orders: Vec::new(),
         };
         self.reservations.open(PoolId::Promo(promo.id), opening).await?;
-        self.waiting_rooms.open_room(promo.id, self.rooms.room(promo.admission)).await
+        self.waiting_rooms.open_room(promo.id, self.rooms.room(promo)).await
     }
 
     async fn change_stage(

@@ -8,8 +8,8 @@ use panicbuy::{
         room::Room,
     },
     domain::{
-        Admission, DrawKey, ItemId, OrderId, PoolId, Price, PromoId, Reason, RequestId, Timestamp, UserId,
-        Verdict,
+        Admission, DrawKey, ItemId, OrderId, PoolId, Price, PromoId, Reason, RequestId, Seed, Timestamp,
+        UserId, Verdict,
     },
     reservation::{
         ledger::Ledger,
@@ -124,6 +124,7 @@ impl World {
             orders: Vec::new(),
         };
         let settings = RoomSettings {
+            draw: Seed([0; 32]).commit(),
             admission: Admission { rate_per_s: 2, max_active: 3, pass_ttl_ms: 5_000 },
             grace_ms: 10_000,
             max_unsettled: 3,
