@@ -1,6 +1,6 @@
 //! What each frame of a client does: one socket's conversation, without the socket.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
 
 use axum::extract::ws::Utf8Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -62,12 +62,8 @@ pub struct Conversation {
     socket: Arc<Socket>,
     frames: DefaultDirectRateLimiter,
     who: Who,
-    /// The promos this socket is interested in, and whether the shopper was seen to have a place there. A place needs
-    /// the shopper's presence even if they do not watch.
-    watched: HashMap<PromoId, HasPlace>,
+    watched: HashSet<PromoId>,
 }
-
-type HasPlace = bool;
 
 #[derive(Clone, Copy, Debug)]
 enum Who {
@@ -98,7 +94,7 @@ impl Answer {
 impl Conversation {
     pub fn new(gateway: Arc<Gateway>, socket: Arc<Socket>) -> Self {
         let frames = RateLimiter::direct(Quota::per_second(gateway.limits.frames_per_s));
-        Self { gateway, socket, frames, who: Who::Stranger, watched: HashMap::new() }
+        Self { gateway, socket, frames, who: Who::Stranger, watched: HashSet::new() }
     }
 
     /// Whether the client has not said `hello` yet.
@@ -189,7 +185,6 @@ impl Conversation {
         let mut frames = Vec::new();
         for state in &states {
             frames.extend(self.start_watching(state.promo_id, "hello").await.unwrap_or_default());
-            self.watched.insert(state.promo_id, true);
         }
         frames.insert(0, self.welcome(Some(user_id), states).to_text().into());
         Answer::Frames(frames)
@@ -214,26 +209,29 @@ impl Conversation {
 
     /// Lets this socket hear the promo's broadcasts; returns the current ones. `frame` is the client's that asked for it.
     async fn start_watching(&mut self, promo: PromoId, frame: &str) -> Result<Vec<Utf8Bytes>, ServerFrame> {
-        if !self.watched.contains_key(&promo) && self.watched.len() >= self.gateway.limits.max_watched {
+        if !self.watched.contains(&promo) && self.watched.len() >= self.gateway.limits.max_watched {
             let message = "this socket watches as many promos as it may";
             return Err(ServerFrame::error(ErrorCode::TooManyWatched, message, Some(frame.to_owned())));
         }
-        let now = self.gateway.queue.look(promo).await.map_err(|error| trouble(&error, frame))?;
-        self.watched.entry(promo).or_default();
-        self.gateway.registry.watch(promo, user(self.who), &self.socket, true);
-        let queue = ServerFrame::Queue((&now).into());
-        let stock = ServerFrame::Stock((&now).into());
-        Ok(vec![queue.to_text().into(), stock.to_text().into()])
+        // Registered before the look, so that no broadcast falls between the two.
+        self.watched.insert(promo);
+        self.gateway.registry.watch(promo, &self.socket);
+        match self.gateway.queue.look(promo).await {
+            Ok(now) => {
+                let queue = ServerFrame::Queue((&now).into());
+                let stock = ServerFrame::Stock((&now).into());
+                Ok(vec![queue.to_text().into(), stock.to_text().into()])
+            }
+            Err(error) => {
+                self.unwatch(promo);
+                Err(trouble(&error, frame))
+            }
+        }
     }
 
     fn unwatch(&mut self, promo: PromoId) {
-        match self.watched.get(&promo) {
-            Some(true) => self.gateway.registry.watch(promo, user(self.who), &self.socket, false),
-            Some(false) => {
-                self.watched.remove(&promo);
-                self.gateway.registry.unwatch(promo, &self.socket);
-            }
-            None => {}
+        if self.watched.remove(&promo) {
+            self.gateway.registry.unwatch(promo, &self.socket);
         }
     }
 
@@ -245,7 +243,6 @@ impl Conversation {
         let joined = self.gateway.queue.join(promo, user).await;
         match self.moved(joined, "join") {
             Answer::Frames(mut frames) => {
-                self.watched.insert(promo, true);
                 frames.extend(watching);
                 Answer::Frames(frames)
             }
@@ -281,7 +278,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.gateway.registry.leave(user(self.who), self.watched.keys().copied(), &self.socket);
+        self.gateway.registry.leave(user(self.who), self.watched.iter().copied(), &self.socket);
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{PromoId, UserId},
+    domain::{Phase, PromoId, Standing},
     results::port::{Event, Heard, Results},
     service::queue::{QueueError, QueueService, RoomNow},
 };
@@ -46,7 +46,7 @@ impl Hub {
                 Heard::Missed => {
                     metrics::counter!("panicbuy_missed_events_total").increment(1);
                     tracing::warn!("news was missed; every shopper here is told anew where they stand");
-                    for promo in self.registry.watched() {
+                    for promo in self.queue.live().await.unwrap_or_default() {
                         self.tell_everybody(promo).await;
                     }
                 }
@@ -74,20 +74,21 @@ impl Hub {
         }
     }
 
-    /// Tells every shopper here who watches the promo where they stand.
+    /// Tells every shopper here where they stand in the promo, if they stand anywhere.
     async fn tell_everybody(&self, promo: PromoId) {
-        let users = self.registry.shoppers_of(promo);
-        for chunk in users.chunks(CHUNK) {
+        for chunk in self.registry.shoppers().chunks(CHUNK) {
             match self.queue.standings(promo, chunk).await {
                 Ok(standings) => {
-                    for standing in standings {
+                    let stands =
+                        |standing: &Standing| standing.phase != Phase::None || standing.order_id.is_some();
+                    for standing in standings.into_iter().filter(stands) {
                         let user = standing.user_id;
                         self.registry.push(user, &text(&ServerFrame::State(standing.into())));
                     }
                 }
                 Err(error) => tracing::warn!(%promo, %error, "shoppers could not be told where they stand"),
             }
-            // A large room must not keep other shoppers' outcomes waiting.
+            // Other tasks get their turn between two chunks of a large room.
             tokio::task::yield_now().await;
         }
     }
@@ -132,13 +133,17 @@ impl Hub {
         said.insert(promo, (queue, stock));
     }
 
-    /// Tells the waiting rooms who is here, until `stop`.
+    /// Tells the waiting rooms who is here, until `stop`. Any socket of a shopper keeps all of their places.
     pub async fn report_presence(self, stop: CancellationToken) {
         let mut interval = tokio::time::interval(self.presence_every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
-            for promo in self.registry.watched() {
-                let users: Vec<UserId> = self.registry.shoppers_of(promo);
+            let users = self.registry.shoppers();
+            let live = self.queue.live().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "presence could not be reported");
+                Vec::new()
+            });
+            for promo in live {
                 for chunk in users.chunks(CHUNK) {
                     if let Err(error) = self.queue.seen(promo, chunk).await {
                         tracing::warn!(%promo, %error, "presence could not be reported");

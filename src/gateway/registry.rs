@@ -3,7 +3,7 @@
 //! Delivery never waits: a socket whose outbox is full is told to close, and forgotten.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -39,14 +39,6 @@ impl Socket {
     }
 }
 
-#[derive(Debug)]
-struct Watcher {
-    socket: Arc<Socket>,
-    user: Option<UserId>,
-    /// Whether `queue` and `stock` frames are wanted. A shopper who unwatches keeps their presence.
-    frames: bool,
-}
-
 /// The shopper holds as many sockets as one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManySockets;
@@ -59,7 +51,7 @@ pub struct Registry {
     next_id: AtomicU64,
     open: AtomicUsize,
     shoppers: DashMap<UserId, Vec<Arc<Socket>>>,
-    watchers: DashMap<PromoId, HashMap<u64, Watcher>>,
+    watchers: DashMap<PromoId, HashMap<u64, Arc<Socket>>>,
 }
 
 impl Registry {
@@ -124,22 +116,14 @@ impl Registry {
         });
     }
 
-    /// Lets the socket hear (or, without `frames`, no longer hear) a promo's broadcasts.
-    pub fn watch(&self, promo: PromoId, user: Option<UserId>, socket: &Arc<Socket>, frames: bool) {
-        let watcher = Watcher { socket: Arc::clone(socket), user, frames };
-        self.watchers.entry(promo).or_default().insert(socket.id, watcher);
+    /// Lets the socket hear a promo's broadcasts.
+    pub fn watch(&self, promo: PromoId, socket: &Arc<Socket>) {
+        self.watchers.entry(promo).or_default().insert(socket.id, Arc::clone(socket));
     }
 
     /// The promos somebody here watches.
     pub fn watched(&self) -> Vec<PromoId> {
         self.watchers.iter().map(|entry| *entry.key()).collect()
-    }
-
-    /// The shoppers here who watch the promo, each once.
-    pub fn shoppers_of(&self, promo: PromoId) -> Vec<UserId> {
-        let Some(watchers) = self.watchers.get(&promo) else { return Vec::new() };
-        let users: HashSet<UserId> = watchers.values().filter_map(|watcher| watcher.user).collect();
-        users.into_iter().collect()
     }
 
     /// Every shopper with a socket here.
@@ -169,8 +153,7 @@ impl Registry {
     /// Puts the frame into the outbox of everybody who watches the promo. The text is shared, not copied.
     pub fn broadcast(&self, promo: PromoId, frame: &Utf8Bytes) {
         if let Some(watchers) = self.watchers.get(&promo) {
-            let listening = watchers.values().filter(|watcher| watcher.frames);
-            listening.for_each(|watcher| watcher.socket.push(frame.clone()));
+            watchers.values().for_each(|socket| socket.push(frame.clone()));
         }
     }
 }

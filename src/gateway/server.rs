@@ -66,9 +66,10 @@ pub async fn serve(
     while let Some(accepted) = shutdown.run_until_cancelled(accept(&listener, &connections)).await {
         match accepted {
             Ok((stream, peer, permit)) => {
-                let connection = builder
-                    .serve_connection_with_upgrades(TokioIo::new(stream), service(router.clone(), peer))
-                    .into_owned();
+                let permit = Arc::new(permit);
+                let service = service(router.clone(), peer, Arc::clone(&permit));
+                let connection =
+                    builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                 let connection = graceful.watch(connection);
                 tokio::spawn(async move {
                     // What a client did wrong on its connection is its own affair.
@@ -99,10 +100,14 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
+/// The right to hold one connection. Whoever takes a connection over keeps it: requests carry it as an extension.
+pub type ConnectionPermit = Arc<OwnedSemaphorePermit>;
+
 /// The router as a hyper service that knows its peer.
 fn service(
     router: Router,
     peer: SocketAddr,
+    permit: ConnectionPermit,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -112,6 +117,7 @@ fn service(
     hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Arc::clone(&permit));
         router.clone().oneshot(request)
     })
 }

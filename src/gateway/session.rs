@@ -31,6 +31,9 @@ use super::{
 /// Frames written before one flush, at most.
 const WRITE_BATCH: usize = 32;
 
+/// How long a write may still take once the server shuts down: one client must not hold up the others' goodbye.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
 /// What may carry a session: axum's socket, or a test's channels.
 pub trait Wire:
     Stream<Item = Result<Message, BoxError>> + Sink<Message, Error = BoxError> + Send + Unpin
@@ -62,6 +65,7 @@ struct Session<W> {
     outbox: mpsc::Receiver<Utf8Bytes>,
     conversation: Conversation,
     in_flight: Option<InFlight>,
+    shutdown: CancellationToken,
     heard_at: Instant,
     pinged_at: Instant,
     hello_by: Instant,
@@ -77,17 +81,19 @@ pub async fn run(wire: impl Wire, gateway: Arc<Gateway>, shutdown: CancellationT
         socket,
         outbox,
         in_flight: None,
+        shutdown,
         heard_at: now,
         pinged_at: now,
         hello_by: now + Duration::from_millis(gateway.limits.hello_within_ms),
         gateway,
     };
-    let end = session.talk(&shutdown).await;
+    let end = session.talk().await;
     session.end(end).await;
 }
 
 impl<W: Wire> Session<W> {
-    async fn talk(&mut self, shutdown: &CancellationToken) -> End {
+    async fn talk(&mut self) -> End {
+        let shutdown = self.shutdown.clone();
         let mut alarm = Box::pin(sleep_until(self.hello_by));
         loop {
             let socket = Arc::clone(&self.socket);
@@ -205,12 +211,12 @@ impl<W: Wire> Session<W> {
             }
             wire.flush().await
         };
-        within(limit, &self.socket, writing).await
+        within(limit, &self.socket, &self.shutdown, writing).await
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
         let limit = Duration::from_millis(self.gateway.limits.write_within_ms);
-        within(limit, &self.socket, self.wire.send(message)).await
+        within(limit, &self.socket, &self.shutdown, self.wire.send(message)).await
     }
 
     /// Says why, closes, and reads until the client has closed too, so that it hears the reason. All of it in bounded time.
@@ -245,6 +251,7 @@ impl<W: Wire> Session<W> {
 async fn within(
     limit: Duration,
     socket: &Socket,
+    shutdown: &CancellationToken,
     writing: impl Future<Output = Result<(), BoxError>>,
 ) -> Result<(), End> {
     tokio::select! {
@@ -252,6 +259,7 @@ async fn within(
         written = writing => written.map_err(|_| End::Gone),
         () = socket.too_slow() => Err(End::Close(close::SLOW_CONSUMER, None)),
         () = sleep(limit) => Err(End::Close(close::SLOW_CONSUMER, None)),
+        () = async { shutdown.cancelled().await; sleep(LAST_WRITE).await } => Err(End::Gone),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The handshake: who gets a socket.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     sync::Arc,
 };
 
 use axum::{
-    BoxError,
+    BoxError, Extension,
     extract::{
         ConnectInfo, State,
         ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
@@ -24,6 +24,7 @@ use crate::api::problem::{Code, Problem};
 use super::{
     conversation::Gateway,
     protocol::{MAX_CLIENT_FRAME, SUBPROTOCOL},
+    server::ConnectionPermit,
     session,
 };
 
@@ -71,7 +72,7 @@ impl Door {
         if !origin_is_allowed(headers, &self.gateway.limits.allowed_origins) {
             return Some(Problem::new(Code::ForbiddenOrigin));
         }
-        if self.per_address.check_key(&address).is_err() {
+        if self.per_address.check_key(&neighbourhood(address)).is_err() {
             metrics::counter!("panicbuy_limits_hit_total", "limit" => "handshakes_per_address").increment(1);
             return Some(Problem::new(Code::RateLimited));
         }
@@ -82,6 +83,7 @@ impl Door {
 /// `GET /ws`.
 pub async fn upgrade(
     State(door): State<Arc<Door>>,
+    Extension(connection): Extension<ConnectionPermit>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -112,7 +114,7 @@ pub async fn upgrade(
         .on_upgrade(move |socket| async move {
             let tracked = session_of.sessions.token();
             session::run(wire(socket), Arc::clone(&session_of.gateway), session_of.shutdown.clone()).await;
-            drop((tracked, permit));
+            drop((tracked, permit, connection));
         })
 }
 
@@ -132,6 +134,14 @@ fn client_address(headers: &HeaderMap, peer: IpAddr, trust_forwarded_for: bool) 
         last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
     };
     if trust_forwarded_for { forwarded().unwrap_or(peer) } else { peer }
+}
+
+/// What counts as one address: an IPv6 client has a whole /64 to itself.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & !u128::from(u64::MAX))),
+    }
 }
 
 /// Programs send no `Origin`; a browser's must be the server's own or on the list.

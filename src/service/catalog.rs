@@ -45,6 +45,10 @@ pub struct Page<T> {
     pub more: bool,
 }
 
+/// Answers kept of a question that has only one: of the current generation and a few old ones, which a cache that
+/// prefers what was asked often would otherwise keep instead.
+const GENERATIONS: u64 = 16;
+
 /// What a cache knows an answer by: the catalogue's generation at the time of the question, and the question.
 type Key<T> = (u64, T);
 
@@ -80,8 +84,8 @@ impl Catalog {
                 .max_capacity(MAX_PAGE_ROWS)
                 .time_to_live(life)
                 .build(),
-            live: Cache::builder().max_capacity(1).time_to_live(life).build(),
-            unsettled: Cache::builder().max_capacity(1).time_to_live(life).build(),
+            live: Cache::builder().max_capacity(GENERATIONS).time_to_live(life).build(),
+            unsettled: Cache::builder().max_capacity(GENERATIONS).time_to_live(life).build(),
         }
     }
 

@@ -6,6 +6,7 @@ mod gateway;
 mod hostile;
 mod machines;
 mod openapi;
+mod repeats;
 mod sale;
 mod support;
 mod trouble;

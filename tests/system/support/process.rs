@@ -18,12 +18,7 @@ pub struct Process {
 impl Process {
     /// Starts the program on the database in `directory`; `failpoints` are those of the `fail` crate.
     pub fn start(directory: &Path, failpoints: &str, flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_panicbuy"))
-            .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
-            .arg("--database-url")
-            .arg(format!("sqlite:{}", directory.join("shop.db").display()))
-            .args(["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD])
+        let mut child = command(directory)
             .args(flags)
             .env("FAILPOINTS", failpoints)
             .stdout(Stdio::piped())
@@ -34,6 +29,13 @@ impl Process {
         let line = lines.next().expect("the program says where it listens").unwrap();
         let address = line.rsplit("http://").next().unwrap().parse().unwrap();
         Self { address, child }
+    }
+
+    /// Starts the program where it cannot run; returns what it says.
+    pub fn refused(directory: &Path) -> String {
+        let output = command(directory).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// Waits until the program has died by itself.
@@ -54,6 +56,18 @@ impl Process {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// `panicbuy serve` on the database in this directory.
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_panicbuy"));
+    command
+        .arg("serve")
+        .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+        .arg("--database-url")
+        .arg(format!("sqlite:{}", directory.join("shop.db").display()))
+        .args(["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]);
+    command
 }
 
 impl Drop for Process {
