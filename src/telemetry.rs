@@ -78,6 +78,13 @@ fn describe() {
     describe_counter!("panicbuy_outcomes_total", "Outcomes, by status");
     describe_counter!("panicbuy_closed_orders_total", "Posted orders that were paid, cancelled or expired");
     describe_counter!("panicbuy_dead_letters_total", "Records that can never succeed");
+    describe_counter!("panicbuy_promos_published_total", "Promos published");
+    describe_counter!("panicbuy_log_ins_total", "Log-ins, by result");
+    describe_counter!(
+        "panicbuy_units_returned_total",
+        "Unsold units of ended promos that went back to their items"
+    );
+    describe_counter!("panicbuy_panics_total", "Requests that panicked");
     describe_counter!("panicbuy_limits_hit_total", "Requests turned away, by limit");
     describe_counter!(
         "panicbuy_missed_events_total",

@@ -4,12 +4,14 @@
 //! that writers queue for it in this process instead of meeting a busy database; readers have connections of their own
 //! and are never held up by a writer.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::port::StoreError;
 
@@ -43,7 +45,13 @@ impl Default for SqliteSettings {
 pub struct SqliteStore {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Shoppers' own writes take turns before they queue for the writing connection, so that however many there are,
+    /// the order log and the order writer wait behind a few of them at most.
+    turns: Arc<Semaphore>,
 }
+
+/// Writes of shoppers that may queue for the writing connection at once.
+const SHOPPERS_TURNS: usize = 4;
 
 impl SqliteStore {
     /// Opens the file that `url` names (`sqlite:…`, or a path), creates it if it is missing, and brings its tables up
@@ -61,7 +69,7 @@ impl SqliteStore {
         sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(sqlx::Error::from)?;
         let reads = file.pragma("query_only", "ON");
         let reader = pool_options(settings, settings.readers.max(1)).connect_with(reads).await?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, turns: Arc::new(Semaphore::new(SHOPPERS_TURNS)) })
     }
 
     /// The one connection that writes. Begin its transactions with `BEGIN IMMEDIATE`.
@@ -78,6 +86,11 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+    }
+
+    /// A shopper's turn to write, to be held until the write is done.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        Ok(self.turns.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?)
     }
 
     /// Begins a transaction that writes, and takes the file's write lock at once: what it reads stays true until it

@@ -54,6 +54,7 @@ impl OrderStore for SqliteStore {
     }
 
     async fn pay(&self, user: UserId, id: OrderId, now: Timestamp) -> Result<Order, CloseError> {
+        let _turn = self.turn().await?;
         let mut tx = self.begin().await?;
         let order = select_order(&mut tx, user, id).await?.ok_or(CloseError::NotFound)?;
         let Step::Close(how) = rules::pay(&order, now)? else { return Ok(order) };
@@ -63,6 +64,7 @@ impl OrderStore for SqliteStore {
     }
 
     async fn cancel(&self, user: UserId, id: OrderId) -> Result<Order, CloseError> {
+        let _turn = self.turn().await?;
         let mut tx = self.begin().await?;
         let order = select_order(&mut tx, user, id).await?.ok_or(CloseError::NotFound)?;
         let Step::Close(how) = rules::cancel(&order)? else { return Ok(order) };

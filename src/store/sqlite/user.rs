@@ -15,6 +15,7 @@ use crate::{
 #[async_trait]
 impl UserStore for SqliteStore {
     async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
+        let _turn = self.turn().await?;
         let inserted = sqlx::query(
             "INSERT INTO users (email, password_hash, display_name, role, created_at) VALUES (?, ?, ?, ?, ?)",
         )
@@ -58,6 +59,7 @@ impl UserStore for SqliteStore {
     }
 
     async fn rename_user(&self, id: UserId, display_name: &str) -> Result<Option<User>, StoreError> {
+        let _turn = self.turn().await?;
         sqlx::query("UPDATE users SET display_name = ?2 WHERE id = ?1")
             .bind(id.0)
             .bind(display_name)
