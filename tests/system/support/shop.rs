@@ -13,7 +13,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use super::{ADMIN_EMAIL, ADMIN_PASSWORD, Server};
+use super::{ADMIN_EMAIL, ADMIN_PASSWORD, Server, described};
 
 /// A REST client, with or without a session.
 #[derive(Clone)]
@@ -151,11 +151,15 @@ impl Shop {
         self.token.iter().fold(request, RequestBuilder::bearer_auth)
     }
 
-    /// Sends a request as it is.
+    /// Sends a request as it is. The answer is held to the API's description.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.http.execute(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.unwrap() }
+        let answer = Answer { status, headers, text: response.text().await.unwrap() };
+        described::check(&method, &path, &answer);
+        answer
     }
 
     /// Sends JSON, or no body for `null`.
