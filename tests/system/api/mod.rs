@@ -3,6 +3,7 @@
 mod after_the_end;
 mod description;
 mod items;
+mod operator;
 mod page;
 mod problems;
 mod promos;
