@@ -1,5 +1,6 @@
 //! Tests of the whole system on real engines: one crate, so that it is linked once.
 
+mod api;
 mod asyncapi;
 mod crash;
 mod gateway;

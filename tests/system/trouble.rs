@@ -6,10 +6,7 @@ use panicbuy::{
         close,
         protocol::{ByeReason, ClientFrame, ErrorCode, ServerFrame},
     },
-    store::{
-        port::PromoStore,
-        sqlite::{SqliteSettings, SqliteStore},
-    },
+    store::port::PromoStore,
 };
 
 use reqwest::Method;
@@ -20,12 +17,6 @@ use crate::support::{
     eventually,
     shop::{Sale, Shop, enrol},
 };
-
-/// Another program's connections to the server's database.
-async fn database(server: &Server) -> SqliteStore {
-    let file = server.directory.path().join("shop.db");
-    SqliteStore::open(&format!("sqlite:{}", file.display()), &SqliteSettings::default()).await.unwrap()
-}
 
 async fn refusal(client: &mut Client, promo: PromoId) -> (Reason, Option<u64>) {
     let request = client.order(promo).await;
@@ -44,7 +35,7 @@ async fn a_pool_that_is_not_ready_says_so_and_keeps_nobody_from_the_others() {
     let ready = admin.publish(&Sale::default()).await;
     let item = admin.create_item(5).await;
     let promo = admin.draft(item, &Sale { stock: 5, ..Sale::default() }).await;
-    database(&server).await.publish_promo(promo, panicbuy::clock::now()).await.unwrap();
+    server.database().await.publish_promo(promo, panicbuy::clock::now()).await.unwrap();
 
     let (mut client, _) = Client::join(server.address, &token, ready).await;
     client.state(|state| state.phase == Phase::Admitted).await;
@@ -75,7 +66,7 @@ async fn a_pool_that_is_not_ready_says_so_and_keeps_nobody_from_the_others() {
 async fn without_a_database_shoppers_are_sent_away_for_a_while() {
     let server = Server::with(&["--cache-ms", "1"]).await;
     let token = enrol(&server, 1).await.remove(0);
-    let database = database(&server).await;
+    let database = server.database().await;
     sqlx::query("ALTER TABLE promos RENAME TO mislaid").execute(database.writer()).await.unwrap();
     let mut client = Client::connect(server.address).await;
     client.say(&ClientFrame::Hello { token: Some(token.clone()) }).await;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod client;
+pub mod described;
 pub mod process;
 pub mod shop;
 
@@ -14,6 +15,7 @@ use panicbuy::{
     app::{App, Services},
     config::{Cli, Command, Settings},
     gateway::server,
+    store::sqlite::{SqliteSettings, SqliteStore},
     telemetry,
 };
 use tempfile::TempDir;
@@ -61,6 +63,12 @@ impl Server {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Another program's connections to the server's database.
+    pub async fn database(&self) -> SqliteStore {
+        let file = self.directory.path().join("shop.db");
+        SqliteStore::open(&format!("sqlite:{}", file.display()), &SqliteSettings::default()).await.unwrap()
     }
 
     /// Begins the shutdown and waits until the server is gone; returns its directory.

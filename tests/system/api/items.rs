@@ -1,85 +1,81 @@
 //! Items and their stock.
 
-use axum::http::header;
 use serde_json::{Value, json};
 
-use crate::shop::Shop;
+use super::open;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_is_created_shown_and_edited() {
-    let shop = Shop::open().await;
-    let admin = shop.admin().await;
+    let (server, admin, visitor) = open().await;
     let body = json!({
         "title": "  Sneaker ", "description": "Two\nlines", "image_url": "/img/sneaker.svg",
         "price_minor": 9900, "stock": 7,
     });
-    let created = shop.post("/items", Some(&admin), body).await;
-    let location = created.headers[header::LOCATION].to_str().unwrap().to_owned();
+    let created = admin.write("/api/v1/items", body).await;
+    let path = created.header("location").to_owned();
     let item = created.expect(201);
-    assert_eq!(location, format!("/api/v1/items/{}", item["id"]));
+    assert_eq!(path, format!("/api/v1/items/{}", item["id"]));
     assert_eq!(item["title"], "Sneaker");
     assert_eq!(item["currency"], "EUR");
     assert_eq!((&item["stock"], &item["available"], &item["promo"]), (&json!(7), &json!(7), &Value::Null));
-    assert_eq!(shop.get(&format!("/{location}"), None).await.expect(200), item);
+    assert_eq!(visitor.get(&path).await, item);
 
-    let path = format!("/items/{}", item["id"]);
-    let edited = shop.call("PATCH", &path, Some(&admin), json!({ "price_minor": 8900 })).await.expect(200);
+    let edited = admin.edit(&path, json!({ "price_minor": 8900 })).await.expect(200);
     assert_eq!((&edited["price_minor"], &edited["title"]), (&json!(8900), &item["title"]));
-    assert_eq!(shop.get(&path, None).await.expect(200), edited);
-    shop.call("PATCH", "/items/99", Some(&admin), json!({})).await.expect_problem(404, "not_found");
+    assert_eq!(visitor.get(&path).await, edited);
+    admin.edit("/api/v1/items/99", json!({})).await.expect_problem(404, "not_found");
+    server.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn stock_is_added_and_taken_away_in_both_places() {
-    let shop = Shop::open().await;
-    let admin = shop.admin().await;
-    let id = shop.item(&admin, 5).await;
-    let restock = async |delta: i64| {
-        shop.post(&format!("/items/{id}/stock"), Some(&admin), json!({ "delta": delta })).await
-    };
+    let (server, admin, visitor) = open().await;
+    let item = admin.create_item(5).await;
+    let path = format!("/api/v1/items/{item}/stock");
+    let restock = async |delta: i64| admin.write(&path, json!({ "delta": delta })).await;
     restock(3).await.expect(200);
-    assert_eq!(shop.item_stock(id).await, (8, 8));
+    assert_eq!(visitor.item_stock(item).await, (8, 8));
     restock(-6).await.expect(200);
-    assert_eq!(shop.item_stock(id).await, (2, 2));
+    assert_eq!(visitor.item_stock(item).await, (2, 2));
     restock(-3).await.expect_problem(409, "insufficient_stock");
     restock(100_000_000).await.expect_problem(422, "validation_failed");
     restock(100_000_001).await.expect_problem(422, "validation_failed");
     restock(0).await.expect(200);
-    assert_eq!(shop.item_stock(id).await, (2, 2));
-    let nowhere = shop.post("/items/99/stock", Some(&admin), json!({ "delta": -1 })).await;
+    assert_eq!(visitor.item_stock(item).await, (2, 2));
+    let nowhere = admin.write("/api/v1/items/99/stock", json!({ "delta": -1 })).await;
     nowhere.expect_problem(404, "not_found");
+    server.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_comes_in_pages() {
-    let shop = Shop::open().await;
-    let admin = shop.admin().await;
+    let (server, admin, visitor) = open().await;
     for _ in 0..5 {
-        shop.item(&admin, 1).await;
+        admin.create_item(1).await;
     }
     let ids = |page: &Value| -> Vec<i64> {
         page["data"].as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()).collect()
     };
-    let first = shop.get("/items?limit=2", None).await.expect(200);
+    let first = visitor.get("/api/v1/items?limit=2").await;
     assert_eq!((ids(&first), &first["next"]), (vec![1, 2], &json!(2)));
-    let second = shop.get("/items?limit=3&after=2", None).await.expect(200);
+    let second = visitor.get("/api/v1/items?limit=3&after=2").await;
     assert_eq!((ids(&second), &second["next"]), (vec![3, 4, 5], &Value::Null));
     for query in ["limit=0", "limit=101", "limit=x", "after=x"] {
-        let problem =
-            shop.get(&format!("/items?{query}"), None).await.expect_problem(422, "validation_failed");
+        let answer = visitor.read(&format!("/api/v1/items?{query}")).await;
+        let problem = answer.expect_problem(422, "validation_failed");
         let field = query.split('=').next().unwrap();
         assert!(problem["errors"][field].is_string(), "{problem}");
     }
+    server.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn bounds_are_kept() {
-    let shop = Shop::open().await;
-    let admin = shop.admin().await;
+    let (server, admin, _) = open().await;
     let create = async |field: &str, value: Value| {
         let mut body = json!({ "title": "Sneaker", "price_minor": 9900, "stock": 7 });
         body[field] = value;
-        let problem = shop.post("/items", Some(&admin), body).await.expect_problem(422, "validation_failed");
+        let problem = admin.write("/api/v1/items", body).await.expect_problem(422, "validation_failed");
         assert!(problem["errors"][field].is_string(), "{problem}");
     };
     create("title", json!(" ")).await;
@@ -94,4 +90,5 @@ async fn bounds_are_kept() {
     create("stock", json!(-1)).await;
     create("stock", json!(100_000_001)).await;
     create("stock", json!("7")).await;
+    server.stop().await;
 }
