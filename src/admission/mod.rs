@@ -4,6 +4,7 @@
 //! it, [`ticker`] acts on time, [`saved`] keeps
 //! the in-process engine's rooms on disk. A place belongs to the shopper, not to a socket: nothing here knows sockets.
 
+mod bucket;
 pub mod port;
 pub mod room;
 pub mod saved;

@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DrawKey, Timestamp, UserId};
 
-use super::port::RoomSettings;
+use super::{bucket::Bucket, port::RoomSettings};
 
 /// Places a single tick looks at, at most, so that one tick is always short.
 const MAX_STEPS_PER_TICK: usize = 10_000;
-
-/// What one pass costs in the token bucket. At `rate_per_s` = R, R milli-tokens arrive every millisecond.
-const PASS_COST: u64 = 1000;
 
 /// The waiting room of one promo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -413,26 +410,4 @@ enum Next {
     Shopper { number: u64, user: UserId },
     GivenUp,
     Nobody,
-}
-
-/// A token bucket in milli-tokens that holds one second's passes at most.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Bucket {
-    milli_tokens: u64,
-}
-
-impl Bucket {
-    fn fill(&mut self, elapsed_ms: u64, rate_per_s: u32) {
-        let rate = u64::from(rate_per_s);
-        let capacity = (rate * 1000).max(PASS_COST);
-        self.milli_tokens = capacity.min(self.milli_tokens.saturating_add(elapsed_ms.saturating_mul(rate)));
-    }
-
-    fn holds_a_pass(&self) -> bool {
-        self.milli_tokens >= PASS_COST
-    }
-
-    fn take_a_pass(&mut self) {
-        self.milli_tokens -= PASS_COST;
-    }
 }

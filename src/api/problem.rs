@@ -17,7 +17,7 @@ use crate::{
     service::{
         catalog::CatalogError,
         item::{CreateItemError, RestockError},
-        order::OrderError,
+        order::later::OrderError,
         password::PasswordError,
         promo::{AskPromoError, CreatePromoError, LifecycleError},
         token::TokenError,
