@@ -241,14 +241,12 @@ impl OrderService {
 
     /// Answers a repeated request as the first one.
     async fn repeat(&self, user: UserId, repeat: Repeat) -> Placed {
-        match repeat.unlogged {
-            Some(unlogged) => self.append(unlogged).await,
-            None => {
-                // Who repeats a request may have missed its outcome too.
-                self.announce(user, repeat.pool).await;
-                Placed::Accepted(repeat.order_id)
-            }
+        if let Some(unlogged) = repeat.unlogged {
+            return self.append(unlogged).await;
         }
+        // Who repeats a request may have missed its outcome too.
+        self.announce(user, repeat.pool).await;
+        Placed::Accepted(repeat.order_id)
     }
 
     /// Makes the reservation durable. The shopper is told "accepted" only after this.

@@ -76,7 +76,7 @@ async fn accepted_comes_before_the_outcome_even_if_it_comes_late() {
     loop {
         match client.next().await.unwrap() {
             ServerFrame::Accepted { request_id, order_id } if request_id == request => {
-                accepted = Some(order_id)
+                accepted = Some(order_id);
             }
             ServerFrame::Outcome(outcome) => {
                 assert_eq!(accepted, Some(outcome.order_id), "the outcome of an order nobody had accepted");
