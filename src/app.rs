@@ -8,7 +8,7 @@ mod limits;
 use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::routing::get;
+use axum::{Router, routing::get};
 use governor::Quota;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
@@ -56,9 +56,8 @@ pub struct App {
     closings_bell: Arc<Notify>,
     memory: Arc<MemoryEngine>,
     rooms_file: PathBuf,
-    stop: Stop,
-    /// Held as long as the app lives.
-    lock: File,
+    /// Keeps other processes off the database as long as the app lives.
+    _lock: File,
 }
 
 /// What the controllers and the gateway work with.
@@ -117,8 +116,7 @@ impl App {
             closings_bell,
             memory,
             rooms_file,
-            stop: Stop::default(),
-            lock,
+            _lock: lock,
         })
     }
 
@@ -128,55 +126,34 @@ impl App {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> anyhow::Result<()> {
-        let Self {
-            services,
-            settings,
-            metrics,
-            engines,
-            writer,
-            closings_bell,
-            memory,
-            rooms_file,
-            stop,
-            lock,
-        } = self;
-        let server_args = &settings.server;
-        let registry =
-            Arc::new(Registry::new(settings.sockets.outbox_frames, settings.sockets.max_sockets_per_shopper));
-        let gateway = Arc::new(Gateway {
-            registry: Arc::clone(&registry),
-            queue: Arc::clone(&services.queue),
-            orders: Arc::clone(&services.orders),
-            tokens: Arc::clone(&services.tokens),
-            limits: limits::gateway_limits(&settings),
-        });
-        let per_address = settings.sockets.handshakes_per_address_per_s;
-        let door = Arc::new(Door::new(gateway, per_address, stop.door.clone()));
+        let (settings, services, stop) = (&self.settings, &self.services, Stop::default());
+        let sockets = &settings.sockets;
+        let registry = Arc::new(Registry::new(sockets.outbox_frames, sockets.max_sockets_per_shopper));
+        let door = self.door(&registry, &stop);
 
         let mut tasks = JoinSet::new();
-        background::spawn(&mut tasks, &settings, &engines, &services, registry, &closings_bell, &stop);
-        background::spawn_tidying(&mut tasks, &services, &door, &metrics, &stop);
+        background::spawn(
+            &mut tasks,
+            settings,
+            &self.engines,
+            services,
+            registry,
+            &self.closings_bell,
+            &stop,
+        );
+        background::spawn_tidying(&mut tasks, services, &door, &self.metrics, &stop);
         let save_every = Duration::from_millis(settings.admission.room_save_ms);
-        tasks.spawn(background::save_rooms(memory, rooms_file, save_every, stop.work.clone()));
-        let mut writer = tokio::spawn(writer.run(stop.work.clone(), stop.now.clone()));
-
-        let health = Health::new(engines.store.clone(), Arc::clone(&services.orders), metrics);
-        let state = ApiState {
-            users: services.users,
-            items: services.items,
-            promos: services.promos,
-            orders: Arc::clone(&services.orders),
-            tokens: services.tokens,
-            currency: server_args.currency,
-        };
-        let request_timeout = Duration::from_millis(server_args.request_timeout_ms);
-        let router = api::router(state, request_timeout)
-            .merge(api::health::routes(health))
-            .route("/ws", get(upgrade::upgrade).with_state(Arc::clone(&door)));
-        let router = api::finish(router);
-        let server_settings = limits::server_settings(&settings);
-        let drain_within = server_settings.drain_within;
+        let saving = background::save_rooms(
+            self.memory.clone(),
+            self.rooms_file.clone(),
+            save_every,
+            stop.work.clone(),
+        );
+        tasks.spawn(saving);
+        let server_settings = limits::server_settings(settings);
+        let router = self.router(&door);
         let server = tokio::spawn(server::serve(listener, router, server_settings, stop.door.clone()));
+        let mut writer = tokio::spawn(self.writer.run(stop.work.clone(), stop.now.clone()));
 
         // Work that ends before it is told to has panicked: better to stop and start again than to sell without it.
         let failed = tokio::select! {
@@ -185,26 +162,57 @@ impl App {
             _ = tasks.join_next() => true,
         };
         tracing::info!(failed, "shutting down: no new orders; those under way are finished");
+        let within = server_settings.drain_within;
         stop.door.cancel();
-        let connections = async {
+        stage("sockets and requests", within / 2, async {
             door.closed().await;
             let _ = server.await;
-        };
-        stage("connections", drain_within / 2, connections).await;
-        stage("orders", drain_within / 4, services.orders.finish()).await;
+        })
+        .await;
+        stage("orders", within / 4, services.orders.finish()).await;
         stop.work.cancel();
-        let work = async {
+        stage("background work", within / 4, async {
             if !writer.is_finished() {
                 let _ = (&mut writer).await;
             }
             while tasks.join_next().await.is_some() {}
-        };
-        stage("background work", drain_within / 4, work).await;
+        })
+        .await;
         stop.now.cancel();
-        stage("the database", drain_within / 4, engines.store.close()).await;
-        drop(lock);
+        stage("the database", within / 4, self.engines.store.close()).await;
         anyhow::ensure!(!failed, "a part of the program failed; what it had accepted is safe");
         Ok(())
+    }
+
+    fn door(&self, registry: &Arc<Registry>, stop: &Stop) -> Arc<Door> {
+        let gateway = Gateway {
+            registry: Arc::clone(registry),
+            queue: Arc::clone(&self.services.queue),
+            orders: Arc::clone(&self.services.orders),
+            tokens: Arc::clone(&self.services.tokens),
+            limits: limits::gateway_limits(&self.settings),
+        };
+        let per_address = self.settings.sockets.handshakes_per_address_per_s;
+        Arc::new(Door::new(Arc::new(gateway), per_address, stop.door.clone()))
+    }
+
+    fn router(&self, door: &Arc<Door>) -> Router {
+        let services = &self.services;
+        let state = ApiState {
+            users: Arc::clone(&services.users),
+            items: Arc::clone(&services.items),
+            promos: Arc::clone(&services.promos),
+            orders: Arc::clone(&services.orders),
+            tokens: Arc::clone(&services.tokens),
+            currency: self.settings.server.currency,
+        };
+        let health =
+            Health::new(self.engines.store.clone(), Arc::clone(&services.orders), self.metrics.clone());
+        let request_timeout = Duration::from_millis(self.settings.server.request_timeout_ms);
+        let router = api::router(state, request_timeout)
+            .merge(api::health::routes(health))
+            .route("/ws", get(upgrade::upgrade).with_state(Arc::clone(door)));
+        api::finish(router)
     }
 }
 

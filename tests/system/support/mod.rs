@@ -1,7 +1,5 @@
 //! What the tests of the whole system share: a server in this process on a free port, and clients for it.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
 pub mod client;
 pub mod described;
 pub mod process;
@@ -59,10 +57,6 @@ impl Server {
             let _ = stopped.await;
         }));
         Self { address, services, directory, stop, serving }
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
     }
 
     /// Another program's connections to the server's database.
