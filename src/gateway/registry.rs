@@ -82,11 +82,6 @@ impl Registry {
         (open < max).then_some(permit)
     }
 
-    /// How many sockets are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
     /// Makes the socket one of the shopper's.
     pub fn enter(&self, user: UserId, socket: &Arc<Socket>) -> Result<(), TooManySockets> {
         let mut sockets = self.shoppers.entry(user).or_default();

@@ -249,9 +249,6 @@ mod tests {
         async fn promos(&self, _: Option<PromoId>, _: u32, _: bool) -> Result<Vec<Promo>, StoreError> {
             unreachable!("the catalogue does not ask this")
         }
-        async fn current_promos(&self, _: &[ItemId], _: Timestamp) -> Result<Vec<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
         async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
             unreachable!("the catalogue does not ask this")
         }

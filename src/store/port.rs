@@ -100,8 +100,6 @@ pub trait PromoStore: Send + Sync {
         limit: u32,
         drafts: bool,
     ) -> Result<Vec<Promo>, StoreError>;
-    /// For each of these items, its ongoing promo, or else the next one that is published (or paused) and not over.
-    async fn current_promos(&self, items: &[ItemId], now: Timestamp) -> Result<Vec<Promo>, StoreError>;
     /// Every promo that is published or paused.
     async fn live_promos(&self) -> Result<Vec<Promo>, StoreError>;
     /// Every ended promo of which an order still awaits its payment.

@@ -32,7 +32,6 @@ macro_rules! conformance {
             shop: publishing_moves_the_stock,
             shop: publishing_refuses_and_changes_nothing,
             shop: stages_change_only_from_where_they_may,
-            shop: the_current_promo_is_the_ongoing_or_the_next,
             shop: unsold_units_return_to_the_item,
             batches: posted_and_rejected_orders_are_kept,
             batches: a_batch_delivered_again_gets_the_same_answers,

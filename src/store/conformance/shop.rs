@@ -140,31 +140,6 @@ pub(crate) async fn stages_change_only_from_where_they_may(one: &dyn Store, _: &
     assert!(matches!(one.set_stage(PromoId(999), &[Draft], Ended).await, Err(StageError::NotFound)));
 }
 
-pub(crate) async fn the_current_promo_is_the_ongoing_or_the_next(one: &dyn Store, _: &dyn Store) {
-    let (kettle, other, bare) = (item(one, 9).await, item(one, 9).await, item(one, 9).await);
-    let ongoing = draft(one, kettle.id, 1, 0, 10).await;
-    let next = draft(one, kettle.id, 1, 10, 20).await;
-    let paused = draft(one, other.id, 1, 50, 60).await;
-    let _draft = draft(one, bare.id, 1, 0, 10).await;
-    for promo in [&next, &ongoing, &paused] {
-        one.publish_promo(promo.id, NOW).await.unwrap();
-    }
-    one.set_stage(paused.id, &[PromoStage::Published], PromoStage::Paused).await.unwrap();
-    let all = [kettle.id, other.id, bare.id, ItemId(999)];
-    for (after, expected) in [
-        (0, vec![ongoing.id, paused.id]),
-        (10, vec![next.id, paused.id]),
-        (20, vec![paused.id]),
-        (60, vec![]),
-    ] {
-        let found = one.current_promos(&all, NOW.plus_millis(after)).await.unwrap();
-        assert_eq!(found.iter().map(|promo| promo.id).collect::<Vec<_>>(), expected, "after {after} ms");
-    }
-    one.set_stage(ongoing.id, &[PromoStage::Published], PromoStage::Ended).await.unwrap();
-    assert_eq!(one.current_promos(&[kettle.id], NOW).await.unwrap()[0].id, next.id);
-    assert_eq!(one.current_promos(&[], NOW).await.unwrap(), []);
-}
-
 pub(crate) async fn unsold_units_return_to_the_item(one: &dyn Store, _: &dyn Store) {
     let live = promo(one, 5).await;
     one.write_batch(&[of_promo(shopper(one).await, &live, 2)], NOW).await.unwrap();

@@ -6,10 +6,9 @@ use sqlx::SqliteConnection;
 use super::{
     SqliteStore,
     item::{insert_pool, select_pool, set_initial},
-    json,
 };
 use crate::{
-    domain::{Admission, ItemId, NewPromo, PoolId, Promo, PromoId, PromoStage, Timestamp},
+    domain::{Admission, NewPromo, PoolId, Promo, PromoId, PromoStage, Timestamp},
     store::{
         port::{PoolRow, PromoStore, StageError, StoreError},
         rows::{PromoRecord, widen},
@@ -63,15 +62,6 @@ impl PromoStore for SqliteStore {
             .fetch_all(self.reader())
             .await?;
         decode(page)
-    }
-
-    async fn current_promos(&self, items: &[ItemId], now: Timestamp) -> Result<Vec<Promo>, StoreError> {
-        let found = sqlx::query_as(include_str!("sql/current_promos.sql"))
-            .bind(json(items)?)
-            .bind(now.as_millis())
-            .fetch_all(self.reader())
-            .await?;
-        decode(found)
     }
 
     async fn live_promos(&self) -> Result<Vec<Promo>, StoreError> {
