@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::port::Written;
 use crate::{
-    domain::{ItemId, OrderId, OrderStatus, PoolId, Reason, RequestId, Timestamp, UserId, Verdict},
+    domain::{Epoch, ItemId, OrderId, OrderStatus, PoolId, Reason, RequestId, Timestamp, UserId, Verdict},
     reservation::port::Reservation,
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Shelf {
     pub unsold: u32,
     /// Units one shopper may hold in live orders; `None`: as many as there are.
     pub per_user_limit: Option<u32>,
+    /// The building of the pool's ledger that may sell from it.
+    pub epoch: Epoch,
 }
 
 /// Everything the database knows that matters to a batch.
@@ -121,7 +123,11 @@ fn judge(reservation: &Reservation, known: &Known, now: Timestamp) -> Judgement 
 fn verdict(reservation: &Reservation, shelf: &Shelf, known: &Known, now: Timestamp) -> Verdict {
     let held = known.held.get(&(reservation.pool, reservation.user_id)).copied().unwrap_or(0);
     let wanted = held.saturating_add(u64::from(reservation.quantity));
-    if shelf.per_user_limit.is_some_and(|limit| wanted > u64::from(limit)) {
+    if reservation.epoch < shelf.epoch {
+        // The ledger that held its units is lost, and the one that was built in its place counts them as unsold,
+        // because it did not find this order among those it was built from.
+        Verdict::Void { reason: Reason::NotReady }
+    } else if shelf.per_user_limit.is_some_and(|limit| wanted > u64::from(limit)) {
         Verdict::Void { reason: Reason::LimitReached }
     } else if reservation.quantity > shelf.unsold {
         Verdict::Void { reason: Reason::SoldOut }

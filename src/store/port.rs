@@ -1,11 +1,12 @@
 //! The DAOs: what services ask of the database.
 
 use async_trait::async_trait;
+use sqlx::mysql::MySqlDatabaseError;
 
 use crate::{
     domain::{
-        Admission, Item, ItemId, ItemPatch, NewItem, NewPromo, NewUser, Order, OrderId, OrderStatus, PoolId,
-        Promo, PromoId, PromoStage, Timestamp, User, UserId, Verdict,
+        Admission, Epoch, Item, ItemId, ItemPatch, NewItem, NewPromo, NewUser, Order, OrderId, OrderStatus,
+        PoolId, Promo, PromoId, PromoStage, Timestamp, User, UserId, Verdict,
     },
     reservation::port::{Closing, OpeningOrder, Reservation},
 };
@@ -16,13 +17,25 @@ use crate::{
 pub struct StoreError(#[from] pub sqlx::Error);
 
 impl StoreError {
+    /// Whether the server is not there, and may come.
+    pub fn is_absence(&self) -> bool {
+        matches!(&self.0, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+    }
+
     /// Whether the very same statements can never succeed, because the data itself is refused.
     pub fn is_permanent(&self) -> bool {
         use sqlx::error::ErrorKind::{
             CheckViolation, ForeignKeyViolation, NotNullViolation, UniqueViolation,
         };
-        matches!(&self.0, sqlx::Error::Database(error)
-            if matches!(error.kind(), UniqueViolation | ForeignKeyViolation | NotNullViolation | CheckViolation))
+        let sqlx::Error::Database(error) = &self.0 else { return false };
+        match error.kind() {
+            UniqueViolation | ForeignKeyViolation | NotNullViolation | CheckViolation => true,
+            // SQLSTATE class 22 is a value that its column cannot hold: too long, or out of range.
+            _ => error
+                .try_downcast_ref::<MySqlDatabaseError>()
+                .and_then(MySqlDatabaseError::code)
+                .is_some_and(|state| state.starts_with("22")),
+        }
     }
 }
 
@@ -150,6 +163,8 @@ pub struct PoolRow {
     pub pool: PoolId,
     pub initial: u32,
     pub sold: u32,
+    /// The building of its ledger that may sell from it.
+    pub epoch: Epoch,
 }
 
 /// A pool as an auditor reads it.
@@ -200,6 +215,31 @@ pub trait OrderStore: Send + Sync {
         since: Timestamp,
     ) -> Result<Vec<OpeningOrder>, StoreError>;
 
+    /// Begins the epoch after `from`, in which the pool's ledger is built anew: returns the row, with the new epoch, and
+    /// the orders that the ledger must know, as [`Self::opening_orders`] gives them. `None`: there is no such pool, or
+    /// it is not at `from` any more, because somebody else builds its ledger; nothing changed.
+    ///
+    /// Both are read under the pool's lock: an order that is written later and is not among them was reserved in the new
+    /// epoch, or [`Self::write_batch`] voids it.
+    async fn next_epoch(
+        &self,
+        pool: PoolId,
+        from: Epoch,
+        everything: bool,
+        since: Timestamp,
+    ) -> Result<Option<(PoolRow, Vec<OpeningOrder>)>, StoreError>;
+
+    /// Whether `holder` has the lease `name` until `now` and `ttl_ms` from now on: it was free, has run out, or was the
+    /// holder's own, which this renews. Of many nodes that ask before a periodic job, one is told to do it.
+    async fn lease(&self, name: &str, holder: &str, now: Timestamp, ttl_ms: u64) -> Result<bool, StoreError>;
+
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// A whole database: every DAO at once, and its end.
+#[async_trait]
+pub trait Store: UserStore + ItemStore + PromoStore + OrderStore {
+    /// Waits for the connections to finish, and closes them.
+    async fn close(&self);
 }

@@ -7,11 +7,14 @@ use std::{error::Error, fmt::Display, str::FromStr};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::port::{Books, OutboxEntry, PoolRow};
+use super::{
+    decide::Shelf,
+    port::{Books, OutboxEntry, PoolRow},
+};
 use crate::{
     domain::{
-        Admission, Item, ItemId, Order, OrderId, OrderStatus, Price, Promo, PromoId, PromoStage, Reason,
-        RequestId, Role, Seed, Timestamp, User, UserId, Verdict,
+        Admission, Epoch, Item, ItemId, Order, OrderId, OrderStatus, PoolId, Price, Promo, PromoId,
+        PromoStage, Reason, RequestId, Role, Seed, Timestamp, User, UserId, Verdict,
     },
     reservation::port::{Closing, OpeningOrder},
 };
@@ -199,6 +202,7 @@ pub(super) struct PoolRecord {
     id: String,
     initial: i64,
     sold: i64,
+    epoch: i64,
 }
 
 impl PoolRecord {
@@ -207,7 +211,47 @@ impl PoolRecord {
             pool: parsed("pools.id", &self.id)?,
             initial: narrow("pools.initial", self.initial)?,
             sold: narrow("pools.sold", self.sold)?,
+            epoch: Epoch(narrow("pools.epoch", self.epoch)?),
         })
+    }
+}
+
+/// A pool as a batch must know it, with its promo's columns if it is a promo's.
+#[derive(FromRow)]
+pub(super) struct ShelfRecord {
+    #[sqlx(flatten)]
+    pool: PoolRecord,
+    promo_item: Option<i64>,
+    per_user_limit: Option<i64>,
+}
+
+impl ShelfRecord {
+    /// `None` for a pool without its promo: it holds nobody's units, so its reservations shall meet an unknown pool.
+    pub(super) fn decode(self) -> Decoded<Option<(PoolId, Shelf)>> {
+        let PoolRow { pool, initial, sold, epoch } = self.pool.decode()?;
+        let item = match (pool, self.promo_item) {
+            (PoolId::Item(item), _) => item,
+            (PoolId::Promo(_), Some(item)) => ItemId(item),
+            (PoolId::Promo(_), None) => return Ok(None),
+        };
+        let unsold = narrow("pools.sold", i64::from(initial) - i64::from(sold))?;
+        let limit = self.per_user_limit.map(|limit| narrow("promos.per_user_limit", limit));
+        Ok(Some((pool, Shelf { item, unsold, per_user_limit: limit.transpose()?, epoch })))
+    }
+}
+
+/// Units that a shopper's live orders hold of a pool.
+#[derive(FromRow)]
+pub(super) struct HeldRecord {
+    pool_id: String,
+    user_id: i64,
+    units: i64,
+}
+
+impl HeldRecord {
+    pub(super) fn decode(self) -> Decoded<((PoolId, UserId), u64)> {
+        let pool = parsed("orders.pool_id", &self.pool_id)?;
+        Ok(((pool, UserId(self.user_id)), narrow("orders.quantity", self.units)?))
     }
 }
 
@@ -283,7 +327,7 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(column: &str, stored: &str) -> De
 }
 
 /// A stored integer as the narrower type the domain has for it.
-pub(super) fn narrow<T: TryFrom<i64>>(column: &str, stored: i64) -> Decoded<T> {
+fn narrow<T: TryFrom<i64>>(column: &str, stored: i64) -> Decoded<T> {
     T::try_from(stored).map_err(|_| invalid(column, format!("{stored} is out of range")))
 }
 
@@ -303,7 +347,7 @@ mod tests {
 
     #[test]
     fn unknown_words_and_numbers_out_of_range_are_decoding_errors() {
-        let pool = |id: &str, sold| PoolRecord { id: id.to_owned(), initial: 5, sold }.decode();
+        let pool = |id: &str, sold| PoolRecord { id: id.to_owned(), initial: 5, sold, epoch: 0 }.decode();
         assert!(pool("item:1", 5).is_ok());
         assert!(matches!(pool("item:1", -1), Err(sqlx::Error::Decode(_))));
         assert!(matches!(pool("shelf:1", 5), Err(sqlx::Error::Decode(_))));

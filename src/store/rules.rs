@@ -2,7 +2,7 @@
 
 use super::port::{CloseError, MAX_STOCK, PoolRow, StageError, StockError};
 use crate::{
-    domain::{Order, OrderStatus, Promo, PromoStage, Timestamp},
+    domain::{Epoch, Order, OrderStatus, Promo, PromoStage, Timestamp},
     reservation::port::Closing,
 };
 
@@ -62,6 +62,12 @@ pub(super) fn returnable(pool: &PoolRow, items: &PoolRow, units: u32) -> u32 {
     units.min(unsold(pool)).min(room)
 }
 
+/// `pool` in the epoch after `from`; `None` if it is not at `from`.
+pub(super) fn succeeding(pool: PoolRow, from: Epoch) -> Option<PoolRow> {
+    let epoch = Epoch(from.0.checked_add(1)?);
+    (pool.epoch == from).then_some(PoolRow { epoch, ..pool })
+}
+
 /// Units of `pool` that nobody has bought.
 pub(super) fn unsold(pool: &PoolRow) -> u32 {
     pool.initial.saturating_sub(pool.sold)
@@ -70,10 +76,10 @@ pub(super) fn unsold(pool: &PoolRow) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ItemId, PoolId};
+    use crate::domain::{Epoch, ItemId, PoolId};
 
     fn pool(initial: u32, sold: u32) -> PoolRow {
-        PoolRow { pool: PoolId::Item(ItemId(1)), initial, sold }
+        PoolRow { pool: PoolId::Item(ItemId(1)), initial, sold, epoch: Epoch::default() }
     }
 
     #[test]
@@ -81,6 +87,14 @@ mod tests {
         let full = pool(MAX_STOCK + 10, 0);
         assert_eq!(restocked(&full, -1).unwrap(), MAX_STOCK + 9);
         assert!(matches!(restocked(&full, 1), Err(StockError::OutOfRange)));
+    }
+
+    #[test]
+    fn an_epoch_is_followed_once() {
+        let next = succeeding(pool(5, 2), Epoch(0)).unwrap();
+        assert_eq!(next, PoolRow { epoch: Epoch(1), ..pool(5, 2) });
+        assert_eq!(succeeding(next, Epoch(0)), None);
+        assert_eq!(succeeding(PoolRow { epoch: Epoch(u64::MAX), ..next }, Epoch(u64::MAX)), None);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::slice;
 
 use uuid::Uuid;
 
-use super::port::{ItemStore, OrderStore, PoolRow, PromoStore, UserStore, Written};
+pub(super) use super::port::Store;
+use super::port::{PoolRow, Written};
 use crate::{
     domain::{
-        Admission, Item, ItemId, NewItem, NewPromo, NewUser, Order, PoolId, Price, Promo, Reason, RequestId,
-        Role, Seed, Timestamp, UserId, Verdict,
+        Admission, Epoch, Item, ItemId, NewItem, NewPromo, NewUser, Order, PoolId, Price, Promo, Reason,
+        RequestId, Role, Seed, Timestamp, UserId, Verdict,
     },
     random,
     reservation::port::Reservation,
@@ -17,6 +18,7 @@ use crate::{
 
 pub(super) mod batches;
 pub(super) mod closings;
+pub(super) mod epochs;
 pub(super) mod shop;
 
 /// Declares one test for every promise. `$open` gives a fixture with two stores, `one` and `two`, on a fresh database.
@@ -50,6 +52,10 @@ macro_rules! conformance {
             closings: an_order_is_closed_once_whoever_comes_first,
             closings: orders_are_their_shoppers_own_and_newest_first,
             closings: the_outbox_forgets_what_is_done,
+            epochs: an_epoch_begins_once,
+            epochs: a_new_epoch_knows_what_is_written_and_voids_what_comes_late,
+            epochs: an_order_is_in_the_opening_or_void,
+            epochs: a_lease_is_one_holder_s_until_it_runs_out,
         );
     };
     (@ $open:path, $($group:ident: $promise:ident,)*) => {
@@ -64,22 +70,17 @@ macro_rules! conformance {
 }
 pub(super) use conformance;
 
-/// An engine: all of the ports at once.
-pub(super) trait Store: UserStore + ItemStore + PromoStore + OrderStore {}
-
-impl<T: UserStore + ItemStore + PromoStore + OrderStore> Store for T {}
-
-const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
-const WINDOW: u64 = 60_000;
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
+pub(super) const WINDOW: u64 = 60_000;
 const SOLD_OUT: Written = Written::Verdict(Verdict::Void { reason: Reason::SoldOut });
 const LIMIT_REACHED: Written = Written::Verdict(Verdict::Void { reason: Reason::LimitReached });
 
 /// The answer to an order that was posted at [`NOW`].
-fn posted() -> Written {
+pub(super) fn posted() -> Written {
     Written::Verdict(Verdict::Posted { pay_before: NOW.plus_millis(WINDOW) })
 }
 
-fn new_user(email: &str) -> NewUser {
+pub(super) fn new_user(email: &str) -> NewUser {
     NewUser {
         email: email.to_owned(),
         password_hash: "$argon2id$…".to_owned(),
@@ -88,7 +89,7 @@ fn new_user(email: &str) -> NewUser {
     }
 }
 
-async fn shopper(store: &dyn Store) -> UserId {
+pub(super) async fn shopper(store: &dyn Store) -> UserId {
     let email = format!("{}@example.org", random::uuid());
     store.create_user(&new_user(&email), NOW).await.unwrap().id
 }
@@ -125,7 +126,7 @@ async fn draft(store: &dyn Store, item: ItemId, stock: u32, starts: u64, ends: u
 }
 
 /// A published promo of a fresh item that has nothing else.
-async fn promo(store: &dyn Store, stock: u32) -> Promo {
+pub(super) async fn promo(store: &dyn Store, stock: u32) -> Promo {
     let item = item(store, stock).await;
     let draft = draft(store, item.id, stock, 0, 3_600_000).await;
     store.publish_promo(draft.id, NOW).await.unwrap()
@@ -142,11 +143,12 @@ fn reservation(user: UserId, pool: PoolId, item: ItemId, quantity: u32) -> Reser
         price: Price(900),
         payment_window_ms: WINDOW,
         reserved_at: NOW,
+        epoch: Epoch::default(),
     }
 }
 
 /// A reservation of `promo`'s units.
-fn of_promo(user: UserId, promo: &Promo, quantity: u32) -> Reservation {
+pub(super) fn of_promo(user: UserId, promo: &Promo, quantity: u32) -> Reservation {
     reservation(user, PoolId::Promo(promo.id), promo.item_id, quantity)
 }
 
@@ -157,7 +159,7 @@ async fn posted_order(store: &dyn Store, promo: &Promo, quantity: u32) -> Order 
     store.order(reservation.user_id, reservation.order_id).await.unwrap().unwrap()
 }
 
-async fn units(store: &dyn Store, pool: PoolId) -> (u32, u32) {
+pub(super) async fn units(store: &dyn Store, pool: PoolId) -> (u32, u32) {
     let PoolRow { initial, sold, .. } = store.pool(pool).await.unwrap().unwrap();
     (initial, sold)
 }

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{Price, PromoId};
+use crate::domain::{Epoch, Price, PromoId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 const WINDOW: u64 = 60_000;
@@ -25,12 +25,13 @@ fn reservation(order: u128, user: i64, pool: PoolId, quantity: u32) -> Reservati
         price: Price(100),
         payment_window_ms: WINDOW,
         reserved_at: NOW,
+        epoch: Epoch(1),
     }
 }
 
 /// Users 1 to 3, one item, and a promo of it.
 fn known(unsold: u32, per_user_limit: u32) -> Known {
-    let shelf = |per_user_limit| Shelf { item: ItemId(1), unsold, per_user_limit };
+    let shelf = |per_user_limit| Shelf { item: ItemId(1), unsold, per_user_limit, epoch: Epoch(1) };
     Known {
         pools: HashMap::from([(ITEM, shelf(None)), (PROMO, shelf(Some(per_user_limit)))]),
         users: (1..=3).map(UserId).collect(),
@@ -78,6 +79,19 @@ fn an_order_that_is_there_keeps_its_verdict_and_takes_nothing() {
     let plan = decide(&batch, known, NOW);
     assert_eq!(plan.answers, [Written::Verdict(before); 2]);
     assert!(plan.orders.is_empty() && plan.sold.is_empty());
+}
+
+#[test]
+fn an_order_of_a_lost_ledger_is_void_unless_it_is_there_already() {
+    let old = |order, user| Reservation { epoch: Epoch(0), ..reservation(order, user, PROMO, 1) };
+    let batch = [old(1, 1), old(2, 2), reservation(3, 3, PROMO, 1)];
+    let mut known = known(2, 1);
+    let before = Verdict::Posted { pay_before: Timestamp::from_millis(7) };
+    known.note(batch[0].order_id, (UserId(1), batch[0].request_id), before);
+    let plan = decide(&batch, known, NOW);
+    let void = Written::Verdict(Verdict::Void { reason: Reason::NotReady });
+    assert_eq!(plan.answers, [Written::Verdict(before), void, POSTED]);
+    assert_eq!((plan.orders.len(), plan.sold[&PROMO]), (2, 1));
 }
 
 #[test]

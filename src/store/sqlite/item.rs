@@ -91,7 +91,7 @@ pub(super) async fn select_pool(
     connection: &mut SqliteConnection,
     pool: PoolId,
 ) -> Result<Option<PoolRow>, StoreError> {
-    let found: Option<PoolRecord> = sqlx::query_as("SELECT id, initial, sold FROM pools WHERE id = ?")
+    let found: Option<PoolRecord> = sqlx::query_as("SELECT * FROM pools WHERE id = ?")
         .bind(pool.to_string())
         .fetch_optional(connection)
         .await?;

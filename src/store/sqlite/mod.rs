@@ -6,6 +6,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -13,7 +14,7 @@ use sqlx::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::port::StoreError;
+use super::port::{Store, StoreError};
 
 mod item;
 mod order;
@@ -82,12 +83,6 @@ impl SqliteStore {
         &self.reader
     }
 
-    /// Waits for the connections to finish, and closes the file.
-    pub async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
-    }
-
     /// A shopper's turn to write, to be held until the write is done.
     async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         Ok(self.turns.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?)
@@ -97,6 +92,14 @@ impl SqliteStore {
     /// commits, and it cannot fail half-way because another writer was faster.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
     }
 }
 
@@ -120,9 +123,4 @@ fn pool_options(settings: &SqliteSettings, connections: u32) -> SqlitePoolOption
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-}
-
-/// A list bound as one parameter, so that the statement stays the same for every length.
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError(sqlx::Error::Encode(Box::new(error))))
 }

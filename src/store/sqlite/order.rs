@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, item::select_pool, json};
+use super::{SqliteStore, item::select_pool};
 use crate::{
-    domain::{Order, OrderId, PoolId, Timestamp, UserId},
+    domain::{Epoch, Order, OrderId, PoolId, Timestamp, UserId},
     reservation::port::{Closing, OpeningOrder, Reservation},
     store::{
         decide::decide,
+        lists::{Closed, json},
         port::{Books, CloseError, OrderStore, OutboxEntry, PoolRow, StoreError, Written},
-        rows::{BooksRecord, OpeningRecord, OrderRecord, OutboxRecord, PoolRecord},
+        rows::{BooksRecord, OpeningRecord, OrderRecord, OutboxRecord, PoolRecord, widen},
         rules::{self, Step},
     },
 };
@@ -31,7 +32,7 @@ impl OrderStore for SqliteStore {
         before: Option<OrderId>,
         limit: u32,
     ) -> Result<Vec<Order>, StoreError> {
-        let page: Vec<OrderRecord> = sqlx::query_as(include_str!("sql/select_orders.sql"))
+        let page: Vec<OrderRecord> = sqlx::query_as(include_str!("../sql/select_orders.sql"))
             .bind(user.0)
             .bind(before.map(|id| id.to_string()))
             .bind(limit)
@@ -58,7 +59,7 @@ impl OrderStore for SqliteStore {
         let mut tx = self.begin().await?;
         let order = select_order(&mut tx, user, id).await?.ok_or(CloseError::NotFound)?;
         let Step::Close(how) = rules::pay(&order, now)? else { return Ok(order) };
-        closing::close(&mut tx, &[closing::Closed::of(&order)], how, Some(now)).await?;
+        closing::close(&mut tx, &[Closed::of(&order)], how, Some(now)).await?;
         tx.commit().await.map_err(StoreError)?;
         Ok(Order { status: how.status(), paid_at: Some(now), ..order })
     }
@@ -68,7 +69,7 @@ impl OrderStore for SqliteStore {
         let mut tx = self.begin().await?;
         let order = select_order(&mut tx, user, id).await?.ok_or(CloseError::NotFound)?;
         let Step::Close(how) = rules::cancel(&order)? else { return Ok(order) };
-        closing::close(&mut tx, &[closing::Closed::of(&order)], how, None).await?;
+        closing::close(&mut tx, &[Closed::of(&order)], how, None).await?;
         tx.commit().await.map_err(StoreError)?;
         Ok(Order { status: how.status(), ..order })
     }
@@ -122,9 +123,8 @@ impl OrderStore for SqliteStore {
     }
 
     async fn pools(&self) -> Result<Vec<PoolRow>, StoreError> {
-        let all: Vec<PoolRecord> = sqlx::query_as("SELECT id, initial, sold FROM pools ORDER BY id")
-            .fetch_all(self.reader())
-            .await?;
+        let all: Vec<PoolRecord> =
+            sqlx::query_as("SELECT * FROM pools ORDER BY id").fetch_all(self.reader()).await?;
         Ok(all.into_iter().map(PoolRecord::decode).collect::<Result<_, _>>()?)
     }
 
@@ -134,13 +134,39 @@ impl OrderStore for SqliteStore {
         everything: bool,
         since: Timestamp,
     ) -> Result<Vec<OpeningOrder>, StoreError> {
-        let orders: Vec<OpeningRecord> = sqlx::query_as(include_str!("sql/opening_orders.sql"))
+        let mut connection = self.reader().acquire().await?;
+        select_opening(&mut connection, pool, everything, since).await
+    }
+
+    async fn next_epoch(
+        &self,
+        pool: PoolId,
+        from: Epoch,
+        everything: bool,
+        since: Timestamp,
+    ) -> Result<Option<(PoolRow, Vec<OpeningOrder>)>, StoreError> {
+        let mut tx = self.begin().await?;
+        let found = select_pool(&mut tx, pool).await?;
+        let Some(row) = found.and_then(|row| rules::succeeding(row, from)) else { return Ok(None) };
+        sqlx::query("UPDATE pools SET epoch = ?2 WHERE id = ?1")
             .bind(pool.to_string())
-            .bind(everything)
-            .bind(since.as_millis())
-            .fetch_all(self.reader())
+            .bind(widen(row.epoch.0)?)
+            .execute(&mut *tx)
             .await?;
-        Ok(orders.into_iter().map(OpeningRecord::decode).collect::<Result<_, _>>()?)
+        let orders = select_opening(&mut tx, pool, everything, since).await?;
+        tx.commit().await?;
+        Ok(Some((row, orders)))
+    }
+
+    async fn lease(&self, name: &str, holder: &str, now: Timestamp, ttl_ms: u64) -> Result<bool, StoreError> {
+        let taken = sqlx::query(include_str!("sql/take_lease.sql"))
+            .bind(name)
+            .bind(holder)
+            .bind(now.as_millis())
+            .bind(now.plus_millis(ttl_ms).as_millis())
+            .execute(self.writer())
+            .await?;
+        Ok(taken.rows_affected() == 1)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -149,13 +175,29 @@ impl OrderStore for SqliteStore {
     }
 }
 
+/// The orders that the pool's ledger must know when it is opened.
+async fn select_opening(
+    connection: &mut SqliteConnection,
+    pool: PoolId,
+    everything: bool,
+    since: Timestamp,
+) -> Result<Vec<OpeningOrder>, StoreError> {
+    let orders: Vec<OpeningRecord> = sqlx::query_as(include_str!("../sql/opening_orders.sql"))
+        .bind(pool.to_string())
+        .bind(everything)
+        .bind(since.as_millis())
+        .fetch_all(connection)
+        .await?;
+    Ok(orders.into_iter().map(OpeningRecord::decode).collect::<Result<_, _>>()?)
+}
+
 /// The order, if it is this user's.
 async fn select_order(
     connection: &mut SqliteConnection,
     user: UserId,
     id: OrderId,
 ) -> Result<Option<Order>, StoreError> {
-    let found: Option<OrderRecord> = sqlx::query_as(include_str!("sql/select_order.sql"))
+    let found: Option<OrderRecord> = sqlx::query_as(include_str!("../sql/select_order.sql"))
         .bind(id.to_string())
         .bind(user.0)
         .fetch_optional(connection)

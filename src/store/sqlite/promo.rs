@@ -55,10 +55,10 @@ impl PromoStore for SqliteStore {
         limit: u32,
         drafts: bool,
     ) -> Result<Vec<Promo>, StoreError> {
-        let page = sqlx::query_as(include_str!("sql/select_promos.sql"))
+        let page = sqlx::query_as(include_str!("../sql/select_promos.sql"))
             .bind(after.map_or(0, |id| id.0))
-            .bind(limit)
             .bind(drafts)
+            .bind(limit)
             .fetch_all(self.reader())
             .await?;
         decode(page)
@@ -72,13 +72,8 @@ impl PromoStore for SqliteStore {
     }
 
     async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
-        let found = sqlx::query_as(
-            "SELECT * FROM promos WHERE stage = 'ended' AND id IN \
-             (SELECT promo_id FROM orders WHERE status = 'awaiting_payment') ORDER BY id",
-        )
-        .fetch_all(self.reader())
-        .await?;
-        decode(found)
+        let sql = include_str!("../sql/unsettled_promos.sql");
+        decode(sqlx::query_as(sql).fetch_all(self.reader()).await?)
     }
 
     async fn publish_promo(&self, id: PromoId, now: Timestamp) -> Result<Promo, StageError> {
@@ -160,10 +155,10 @@ async fn overlapping(
     connection: &mut SqliteConnection,
     promo: &Promo,
 ) -> Result<Option<PromoId>, StoreError> {
-    let id: Option<i64> = sqlx::query_scalar(include_str!("sql/overlapping_promo.sql"))
+    let id: Option<i64> = sqlx::query_scalar(include_str!("../sql/overlapping_promo.sql"))
         .bind(promo.item_id.0)
-        .bind(promo.starts_at.as_millis())
         .bind(promo.ends_at.as_millis())
+        .bind(promo.starts_at.as_millis())
         .fetch_optional(connection)
         .await?;
     Ok(id.map(PromoId))

@@ -7,7 +7,7 @@ use crate::{
     domain::{NewUser, Role, Timestamp},
     store::{
         conformance::conformance,
-        port::{OrderStore, UserStore},
+        port::{OrderStore, Store as _, UserStore},
     },
 };
 

@@ -1,0 +1,4 @@
+-- Inserts new orders; one list of values per order follows.
+INSERT INTO orders (
+    id, request_id, user_id, item_id, promo_id, pool_id, quantity, price_minor, status, reason, created_at, pay_before
+) 

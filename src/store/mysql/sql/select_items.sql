@@ -1,0 +1,7 @@
+-- A page of items: those after id ?, at most ?. The stock is what the item's own pool has not sold.
+SELECT i.id, i.title, i.description, i.image_url, i.price_minor, p.initial - p.sold AS stock, i.created_at
+FROM items AS i
+STRAIGHT_JOIN pools AS p ON p.id = CONVERT(CONCAT('item:', i.id) USING ascii)
+WHERE i.id > ?
+ORDER BY i.id
+LIMIT ?

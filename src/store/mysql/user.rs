@@ -1,0 +1,97 @@
+//! Users.
+
+use async_trait::async_trait;
+use sqlx::{FromRow, MySqlConnection, Row};
+
+use super::MysqlStore;
+use crate::{
+    domain::{NewUser, Timestamp, User, UserId},
+    store::{
+        port::{CreateUserError, StoreError, UserStore},
+        rows::{UserRecord, role_word},
+    },
+};
+
+#[async_trait]
+impl UserStore for MysqlStore {
+    /// Not made again after an unknown COMMIT: the address might be taken by this very call.
+    async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
+        self.shop.once(|on, _| Box::pin(insert_user(on, user, now))).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.shop.read(|on, _| Box::pin(select_user(on, id))).await
+    }
+
+    async fn user_by_email(&self, email: &str) -> Result<Option<(User, String)>, StoreError> {
+        self.shop.read(|on, _| Box::pin(select_with_hash(on, email))).await
+    }
+
+    async fn rename_user(&self, id: UserId, display_name: &str) -> Result<Option<User>, StoreError> {
+        self.shop.repeatable(|on, _| Box::pin(rename(on, id, display_name))).await
+    }
+}
+
+async fn insert_user(
+    connection: &mut MySqlConnection,
+    user: &NewUser,
+    now: Timestamp,
+) -> Result<User, CreateUserError> {
+    let inserted = sqlx::query(
+        "INSERT INTO users (email, password_hash, display_name, role, created_at) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&user.email)
+    .bind(&user.password_hash)
+    .bind(&user.display_name)
+    .bind(role_word(user.role))
+    .bind(now.as_millis())
+    .execute(&mut *connection)
+    .await;
+    match inserted {
+        Ok(done) => {
+            let id = super::id(done.last_insert_id())?;
+            let created = select_user(connection, UserId(id)).await?;
+            Ok(created.ok_or(StoreError(sqlx::Error::RowNotFound))?)
+        }
+        // The address is the only unique column besides the generated id.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(CreateUserError::EmailTaken),
+        Err(error) => Err(StoreError(error).into()),
+    }
+}
+
+async fn select_user(connection: &mut MySqlConnection, id: UserId) -> Result<Option<User>, StoreError> {
+    let found: Option<UserRecord> =
+        sqlx::query_as("SELECT id, email, display_name, role, created_at FROM users WHERE id = ?")
+            .bind(id.0)
+            .fetch_optional(connection)
+            .await?;
+    Ok(found.map(UserRecord::decode).transpose()?)
+}
+
+async fn select_with_hash(
+    connection: &mut MySqlConnection,
+    email: &str,
+) -> Result<Option<(User, String)>, StoreError> {
+    let found = sqlx::query(
+        "SELECT id, email, display_name, role, created_at, password_hash FROM users WHERE email = ?",
+    )
+    .bind(email)
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = found else { return Ok(None) };
+    let user = UserRecord::from_row(&row)?.decode()?;
+    Ok(Some((user, row.try_get("password_hash")?)))
+}
+
+async fn rename(
+    connection: &mut MySqlConnection,
+    id: UserId,
+    display_name: &str,
+) -> Result<Option<User>, StoreError> {
+    sqlx::query("UPDATE users SET display_name = ? WHERE id = ?")
+        .bind(display_name)
+        .bind(id.0)
+        .execute(&mut *connection)
+        .await?;
+    select_user(connection, id).await
+}
