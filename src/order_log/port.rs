@@ -1,6 +1,6 @@
 //! What the system asks of an order log.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
@@ -14,11 +14,27 @@ use crate::{
 #[error("the order log failed: {0}")]
 pub struct LogError(pub String);
 
+/// Where a record is: a log has one partition or several, and offsets grow along each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.partition, self.offset)
+    }
+}
+
+/// Where the log ended at some moment, to be asked for again; only its engine can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEnd(pub(super) Vec<Position>);
+
 /// One record as the writer reads it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Grows along the log.
-    pub position: i64,
+    pub position: Position,
     pub record: Result<Reservation, Poison>,
 }
 
@@ -39,20 +55,32 @@ pub trait OrderLog: Send + Sync {
 
     /// Whether the log took what it was last given. It finds out by itself when it is well again.
     fn is_well(&self) -> bool;
+
+    /// How long after its start an append that has not succeeded may still be sent. From then on this end sends it no more;
+    /// a server that stood still in the middle may yet add what had reached it.
+    fn append_bound(&self) -> Duration;
+
+    /// Where the log ends now: behind everything whose append has succeeded.
+    async fn end(&self) -> Result<LogEnd, LogError>;
+
+    /// Whether the order writers have settled everything before `end`.
+    async fn is_settled(&self, end: &LogEnd) -> Result<bool, LogError>;
 }
 
-/// The end of the log that the order writer reads.
+/// The end of the log that an order writer reads. Several may share a log; each partition is read by one of them at a time,
+/// so the records of one pool come in their order.
 #[async_trait]
 pub trait OrderLogReader: Send + Sync {
     /// The next records, at most `limit`. Waits up to `wait` for the first; empty if none came.
     async fn read(&mut self, limit: u32, wait: Duration) -> Result<Vec<Entry>, LogError>;
 
     /// Keeps a record that can never succeed for people to look at. Twice is harmless.
-    async fn bury(&mut self, position: i64, poison: &Poison, now: Timestamp) -> Result<(), LogError>;
+    async fn bury(&mut self, position: Position, poison: &Poison, now: Timestamp) -> Result<(), LogError>;
 
-    /// Notes that everything up to and including `position` is settled: it will not be read again.
-    async fn commit(&mut self, position: i64) -> Result<(), LogError>;
+    /// Notes that `batch`, and everything before it in its partitions, is settled: it will not be read again. A partition that
+    /// another reader has taken over meanwhile is left to that reader, who reads again.
+    async fn commit(&mut self, batch: &[Position]) -> Result<(), LogError>;
 
-    /// How many records wait to be settled.
+    /// How many records wait to be settled, in the whole log.
     async fn lag(&mut self) -> Result<u64, LogError>;
 }

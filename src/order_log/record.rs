@@ -50,7 +50,7 @@ pub fn decode(payload: &str) -> Result<Reservation, Poison> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ItemId, Price, PromoId, RequestId, Timestamp, UserId};
+    use crate::domain::{Epoch, ItemId, Price, PromoId, RequestId, Timestamp, UserId};
 
     fn reservation() -> Reservation {
         Reservation {
@@ -63,6 +63,7 @@ mod tests {
             price: Price(1999),
             payment_window_ms: 60_000,
             reserved_at: Timestamp::from_millis(1_795_341_600_007),
+            epoch: Epoch::default(),
         }
     }
 

@@ -21,6 +21,9 @@ pub struct RelaySettings {
     pub period: Duration,
     /// How old a reservation must be before it is appended again, in milliseconds.
     pub after_ms: u64,
+    /// How old a reservation that is in the log may become before it is appended again, in milliseconds: the log may have
+    /// lost it.
+    pub logged_after_ms: u64,
     /// Reservations appended in one look, at most.
     pub batch_max: usize,
 }
@@ -33,8 +36,10 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     while stop.run_until_cancelled(tokio::time::sleep(settings.period)).await.is_some() {
-        let before = clock::now().minus_millis(settings.after_ms);
-        match reservations.unlogged(before, settings.batch_max).await {
+        let now = clock::now();
+        let (unlogged, logged) =
+            (now.minus_millis(settings.after_ms), now.minus_millis(settings.logged_after_ms));
+        match reservations.overdue(unlogged, logged, settings.batch_max).await {
             Ok(overdue) => {
                 // All at once, so that they share commits.
                 join_all(overdue.iter().map(|held| relay(reservations.as_ref(), log.as_ref(), held))).await;

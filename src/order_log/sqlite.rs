@@ -14,17 +14,26 @@ use std::{
 use async_trait::async_trait;
 use fail::fail_point;
 use sqlx::{Row, SqlitePool};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{domain::Timestamp, reservation::port::Reservation};
 
 use super::{
-    port::{Entry, LogError, OrderLog, OrderLogReader, Poison},
+    port::{Entry, LogEnd, LogError, OrderLog, OrderLogReader, Poison, Position},
     record,
 };
 
 /// The one reader of the log.
 const CONSUMER: &str = "order_writer";
+
+/// The log's one partition.
+const PARTITION: i32 = 0;
+
+/// How long an append may wait for its commit. Generous: a commit that takes so long is stuck, and dies with the process.
+const APPEND_BOUND: Duration = Duration::from_mins(1);
 
 /// Records in one commit, at most.
 const GROUP_MAX: usize = 1024;
@@ -78,12 +87,7 @@ impl SqliteOrderLog {
 
     /// The reading end.
     pub async fn reader(&self) -> Result<SqliteOrderLogReader, LogError> {
-        let committed: Option<i64> =
-            sqlx::query_scalar("SELECT position FROM order_log_commit WHERE consumer = ?")
-                .bind(CONSUMER)
-                .fetch_optional(&self.pools.reader)
-                .await?;
-        let committed = committed.unwrap_or(0);
+        let committed = committed(&self.pools.reader).await?;
         Ok(SqliteOrderLogReader {
             pools: self.pools.clone(),
             appended: Arc::clone(&self.appended),
@@ -99,13 +103,41 @@ impl OrderLog for SqliteOrderLog {
         let row = serde_json::json!([reservation.pool, record::encode(reservation)]);
         let (done, answer) = oneshot::channel();
         let closed = || LogError("the log is closed".to_owned());
+        let started = Instant::now();
         self.queue.send(Append { row, done }).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| closed())??;
+        metrics::histogram!("panicbuy_log_append_seconds").record(started.elapsed());
+        Ok(())
     }
 
     fn is_well(&self) -> bool {
         self.well.load(Ordering::Relaxed)
     }
+
+    fn append_bound(&self) -> Duration {
+        APPEND_BOUND
+    }
+
+    async fn end(&self) -> Result<LogEnd, LogError> {
+        let last: Option<i64> =
+            sqlx::query_scalar("SELECT max(position) FROM order_log").fetch_one(&self.pools.reader).await?;
+        Ok(LogEnd(last.map(|offset| Position { partition: PARTITION, offset }).into_iter().collect()))
+    }
+
+    async fn is_settled(&self, end: &LogEnd) -> Result<bool, LogError> {
+        let committed = committed(&self.pools.reader).await?;
+        Ok(end.0.iter().all(|last| last.offset <= committed))
+    }
+}
+
+/// Everything up to here is settled.
+async fn committed(reader: &SqlitePool) -> Result<i64, LogError> {
+    let committed: Option<i64> =
+        sqlx::query_scalar("SELECT position FROM order_log_commit WHERE consumer = ?")
+            .bind(CONSUMER)
+            .fetch_optional(reader)
+            .await?;
+    Ok(committed.unwrap_or(0))
 }
 
 /// The task that commits.
@@ -199,10 +231,11 @@ impl SqliteOrderLogReader {
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
             let payload: String = row.try_get("payload")?;
-            entries.push(Entry { position: row.try_get("position")?, record: record::decode(&payload) });
+            let position = Position { partition: PARTITION, offset: row.try_get("position")? };
+            entries.push(Entry { position, record: record::decode(&payload) });
         }
         if let Some(last) = entries.last() {
-            self.read = last.position;
+            self.read = last.position.offset;
         }
         Ok(entries)
     }
@@ -220,12 +253,12 @@ impl OrderLogReader for SqliteOrderLogReader {
         self.next(limit).await
     }
 
-    async fn bury(&mut self, position: i64, poison: &Poison, now: Timestamp) -> Result<(), LogError> {
+    async fn bury(&mut self, position: Position, poison: &Poison, now: Timestamp) -> Result<(), LogError> {
         sqlx::query(
             "INSERT INTO dead_letters (position, payload, reason, created_at) VALUES (?, ?, ?, ?) \
              ON CONFLICT (position) DO NOTHING",
         )
-        .bind(position)
+        .bind(position.offset)
         .bind(&poison.payload)
         .bind(&poison.reason)
         .bind(now.as_millis())
@@ -234,22 +267,23 @@ impl OrderLogReader for SqliteOrderLogReader {
         Ok(())
     }
 
-    async fn commit(&mut self, position: i64) -> Result<(), LogError> {
+    async fn commit(&mut self, batch: &[Position]) -> Result<(), LogError> {
+        let Some(last) = batch.iter().map(|position| position.offset).max() else { return Ok(()) };
         let mut transaction = self.pools.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
             "INSERT INTO order_log_commit (consumer, position) VALUES (?, ?) \
              ON CONFLICT (consumer) DO UPDATE SET position = excluded.position",
         )
         .bind(CONSUMER)
-        .bind(position)
+        .bind(last)
         .execute(&mut *transaction)
         .await?;
         sqlx::query("DELETE FROM order_log WHERE position <= ?")
-            .bind(position)
+            .bind(last)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        self.committed = position;
+        self.committed = last;
         Ok(())
     }
 
@@ -261,3 +295,6 @@ impl OrderLogReader for SqliteOrderLogReader {
         Ok(u64::try_from(lag).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests;

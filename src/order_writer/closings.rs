@@ -6,10 +6,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::port::WaitingRooms,
     reservation::port::{Closed, EngineError, Reservations},
-    results::port::{Event, Results},
-    store::port::{OrderStore, OutboxEntry, StoreError},
+    store::port::{OrderStore, StoreError},
 };
 
 /// Closings applied in one look, at most.
@@ -19,8 +17,6 @@ const BATCH_MAX: u32 = 100;
 pub struct Closings {
     pub store: Arc<dyn OrderStore>,
     pub reservations: Arc<dyn Reservations>,
-    pub rooms: Arc<dyn WaitingRooms>,
-    pub results: Arc<dyn Results>,
     /// Rung by whoever has just closed an order, so that the shopper need not wait for the next look.
     pub bell: Arc<Notify>,
     pub period: Duration,
@@ -47,7 +43,6 @@ impl Closings {
     /// Applies the oldest closings; returns how many of them are done with.
     async fn apply(&self) -> Result<usize, StoreError> {
         let mut done = Vec::new();
-        let mut events = Vec::new();
         for entry in self.store.outbox(BATCH_MAX).await? {
             match self.reservations.close(entry.pool, entry.order_id, entry.closing).await {
                 Ok(Closed::NotSettled) => continue,
@@ -56,7 +51,6 @@ impl Closings {
                 Ok(Closed::Now) => {
                     let closing = entry.closing.status().as_str();
                     metrics::counter!("panicbuy_closed_orders_total", "status" => closing).increment(1);
-                    events.extend(self.news(&entry).await);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the ledger does not hear of closings now");
@@ -65,16 +59,9 @@ impl Closings {
             }
             done.push(entry.id);
         }
-        // Told first: what is forgotten here is never told again.
-        self.results.publish(events).await;
         if !done.is_empty() {
             self.store.outbox_done(&done).await?;
         }
         Ok(done.len())
-    }
-
-    async fn news(&self, entry: &OutboxEntry) -> Option<Event> {
-        let standings = self.rooms.standings(entry.pool.promo()?, &[entry.user_id]).await.ok()?;
-        standings.into_iter().next().map(Event::Standing)
     }
 }

@@ -7,13 +7,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::port::WaitingRooms,
     clock,
-    domain::{OrderId, OrderStatus, PoolId, Reason, UserId, Verdict},
-    order_log::port::{Entry, LogError, OrderLogReader, Poison},
+    domain::{OrderId, OrderStatus, PoolId, Reason, Verdict},
+    order_log::port::{Entry, LogError, OrderLogReader, Poison, Position},
     order_log::record,
     reservation::port::{EngineError, Reservation, Reservations, Settled},
-    results::port::{Event, Outcome, Results},
     store::port::{OrderStore, StoreError, Written},
 };
 
@@ -27,17 +25,22 @@ pub struct WriterSettings {
     /// The first pause after a failure; doubles up to `retry_max`.
     pub retry_min: Duration,
     pub retry_max: Duration,
+    /// Whether the log is emptied before the end, for nobody else would.
+    pub drain_at_stop: bool,
 }
 
 /// The writer and all it works on.
 pub struct OrderWriter {
-    pub reader: Box<dyn OrderLogReader>,
-    pub store: Arc<dyn OrderStore>,
-    pub reservations: Arc<dyn Reservations>,
-    pub rooms: Arc<dyn WaitingRooms>,
-    pub results: Arc<dyn Results>,
-    pub settings: WriterSettings,
+    reader: Box<dyn OrderLogReader>,
+    store: Arc<dyn OrderStore>,
+    reservations: Arc<dyn Reservations>,
+    settings: WriterSettings,
+    /// When the backlog was told last.
+    lag_told: Option<Instant>,
 }
+
+/// How often the backlog is told.
+const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// One step on a batch failed for now; the batch is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -54,20 +57,30 @@ enum StepError {
 type Verdicts = BTreeMap<PoolId, Vec<(OrderId, Verdict)>>;
 
 impl OrderWriter {
+    pub fn new(
+        reader: Box<dyn OrderLogReader>,
+        store: Arc<dyn OrderStore>,
+        reservations: Arc<dyn Reservations>,
+        settings: WriterSettings,
+    ) -> Self {
+        Self { reader, store, reservations, settings, lag_told: None }
+    }
+
     /// Writes whatever the log still holds before any ledger exists: ledgers are built from the database afterwards.
     pub async fn drain_before_start(&mut self) -> anyhow::Result<u64> {
         let mut records = 0;
         loop {
             let batch = self.reader.read(self.settings.batch_max, Duration::ZERO).await?;
-            let Some(last) = batch.last() else { return Ok(records) };
-            let position = last.position;
+            if batch.is_empty() {
+                return Ok(records);
+            }
             records += batch.len() as u64;
             self.write(&batch).await?;
-            self.reader.commit(position).await?;
+            self.reader.commit(&positions(&batch)).await?;
         }
     }
 
-    /// Runs until `stop`, and then until the log is empty or `give_up`.
+    /// Runs until `stop`, then finishes its batch, or the whole log if it is to drain it, or until `give_up`.
     pub async fn run(mut self, stop: CancellationToken, give_up: CancellationToken) {
         while !give_up.is_cancelled() {
             let idle_wait = if stop.is_cancelled() { Duration::ZERO } else { self.settings.idle_wait };
@@ -77,7 +90,13 @@ impl OrderWriter {
             };
             match read {
                 Ok(batch) if batch.is_empty() && stop.is_cancelled() => return,
-                Ok(batch) => self.settle_batch(&batch, &give_up).await,
+                Ok(batch) => {
+                    self.settle_batch(&batch, &give_up).await;
+                    self.tell_lag().await;
+                    if stop.is_cancelled() && !self.settings.drain_at_stop {
+                        return;
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "the order log could not be read");
                     give_up.run_until_cancelled(tokio::time::sleep(self.settings.retry_max)).await;
@@ -112,20 +131,24 @@ impl OrderWriter {
         let verdicts = self.write(batch).await?;
         fail_point!("writer.committed", |_| std::process::abort());
         for (pool, verdicts) in verdicts {
-            let settled = self.settle(pool, &verdicts).await?;
-            self.publish(pool, settled).await;
+            record_settled(&self.settle(pool, &verdicts).await?);
         }
         fail_point!("writer.settled", |_| std::process::abort());
-        if let Some(last) = batch.last() {
-            self.reader.commit(last.position).await?;
-        }
+        self.reader.commit(&positions(batch)).await?;
         fail_point!("writer.offset_committed", |_| std::process::abort());
-        // The batch is done, whether or not its backlog can be told.
+        Ok(())
+    }
+
+    /// Tells how much waits in the log, now and then: asking may cost a round trip.
+    async fn tell_lag(&mut self) {
+        if self.lag_told.is_some_and(|told| told.elapsed() < LAG_EVERY) {
+            return;
+        }
+        self.lag_told = Some(Instant::now());
         if let Ok(lag) = self.reader.lag().await {
             metrics::gauge!("panicbuy_log_lag_records")
                 .set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
         }
-        Ok(())
     }
 
     /// Writes a batch to the database and buries what can never succeed.
@@ -138,7 +161,7 @@ impl OrderWriter {
                 Err(poison) => self.bury(entry.position, poison, &mut verdicts).await?,
             }
         }
-        let (positions, reservations): (Vec<i64>, Vec<Reservation>) = records.into_iter().unzip();
+        let (positions, reservations): (Vec<Position>, Vec<Reservation>) = records.into_iter().unzip();
         let written = self.write_records(&reservations).await?;
         for ((position, reservation), written) in positions.iter().zip(&reservations).zip(written) {
             match written {
@@ -184,11 +207,11 @@ impl OrderWriter {
 
     async fn bury(
         &mut self,
-        position: i64,
+        position: Position,
         poison: &Poison,
         verdicts: &mut Verdicts,
     ) -> Result<(), LogError> {
-        tracing::error!(position, reason = %poison.reason, "a record went to the dead letters");
+        tracing::error!(%position, reason = %poison.reason, "a record went to the dead letters");
         metrics::counter!("panicbuy_dead_letters_total").increment(1);
         self.reader.bury(position, poison, clock::now()).await?;
         if let Some((pool, order)) = poison.order {
@@ -212,48 +235,23 @@ impl OrderWriter {
             answer => answer,
         }
     }
-
-    async fn publish(&self, pool: PoolId, settled: Vec<Settled>) {
-        let now = clock::now();
-        let users: Vec<UserId> = settled.iter().map(|settled| settled.reservation.user_id).collect();
-        let mut events: Vec<Event> = Vec::with_capacity(2 * settled.len());
-        for settled in settled {
-            let waited_ms = now.since(settled.reservation.reserved_at);
-            metrics::histogram!("panicbuy_settle_seconds").record(Duration::from_millis(waited_ms));
-            if settled.answer_deferred {
-                let Reservation { user_id, request_id, order_id, .. } = settled.reservation;
-                events.push(Event::Accepted { user_id, request_id, order_id });
-            }
-            let outcome = outcome(settled);
-            metrics::counter!("panicbuy_outcomes_total", "status" => outcome.status.as_str()).increment(1);
-            events.push(Event::Outcome(outcome));
-        }
-        if let Some(promo) = pool.promo() {
-            match self.rooms.standings(promo, &users).await {
-                Ok(standings) => events.extend(standings.into_iter().map(Event::Standing)),
-                Err(error) => tracing::warn!(%pool, %error, "standings could not be read after settling"),
-            }
-        }
-        self.results.publish(events).await;
-    }
 }
 
-fn outcome(settled: Settled) -> Outcome {
-    let Settled { reservation, verdict, .. } = settled;
-    let (status, price, pay_before, reason) = match verdict {
-        Verdict::Posted { pay_before } => {
-            (OrderStatus::AwaitingPayment, Some(reservation.price), Some(pay_before), None)
-        }
-        Verdict::Void { reason } => (OrderStatus::Rejected, None, None, Some(reason)),
-    };
-    Outcome {
-        user_id: reservation.user_id,
-        order_id: reservation.order_id,
-        promo_id: reservation.pool.promo(),
-        status,
-        price,
-        pay_before,
-        reason,
+fn positions(batch: &[Entry]) -> Vec<Position> {
+    batch.iter().map(|entry| entry.position).collect()
+}
+
+/// Counts what has just been settled.
+fn record_settled(settled: &[Settled]) {
+    let now = clock::now();
+    for Settled { reservation, verdict, .. } in settled {
+        let waited_ms = now.since(reservation.reserved_at);
+        metrics::histogram!("panicbuy_settle_seconds").record(Duration::from_millis(waited_ms));
+        let status = match verdict {
+            Verdict::Posted { .. } => OrderStatus::AwaitingPayment,
+            Verdict::Void { .. } => OrderStatus::Rejected,
+        };
+        metrics::counter!("panicbuy_outcomes_total", "status" => status.as_str()).increment(1);
     }
 }
 
