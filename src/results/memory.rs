@@ -18,17 +18,17 @@ impl MemoryResults {
     pub fn new(capacity: usize) -> Self {
         Self { sender: broadcast::channel(capacity).0 }
     }
-}
 
-#[async_trait]
-impl Results for MemoryResults {
-    async fn publish(&self, events: Vec<Event>) {
+    /// Tells every subscriber. Never waits for one.
+    pub fn publish(&self, events: Vec<Event>) {
         if !events.is_empty() {
-            // An error only means that nobody listens, as in a process without a gateway.
+            // An error only means that nobody listens.
             let _ = self.sender.send(events.into());
         }
     }
+}
 
+impl Results for MemoryResults {
     fn subscribe(&self) -> Box<dyn Subscription> {
         Box::new(MemorySubscription { receiver: self.sender.subscribe() })
     }

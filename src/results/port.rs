@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::{OrderId, OrderStatus, Price, PromoId, Reason, RequestId, Standing, Timestamp, UserId};
+use crate::{
+    domain::{OrderId, OrderStatus, Price, PromoId, Reason, RequestId, Standing, Timestamp, UserId, Verdict},
+    reservation::port::Settled,
+};
 
 /// One piece of news for the sockets of one shopper, or of everybody in one room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum Event {
     Accepted { user_id: UserId, request_id: RequestId, order_id: OrderId },
     /// Everybody in the room stands differently now (it opened, it ended): read each standing again.
     RoomChanged(PromoId),
+    /// The room was lost and is built anew: who had a place may have none now, and is told so.
+    RoomRebuilt(PromoId),
 }
 
 /// The writer's verdict as the shopper hears it.
@@ -31,6 +36,28 @@ pub struct Outcome {
     pub price: Option<Price>,
     pub pay_before: Option<Timestamp>,
     pub reason: Option<Reason>,
+}
+
+impl Outcome {
+    /// The outcome of a reservation that has just been settled.
+    pub fn of(settled: &Settled) -> Self {
+        let Settled { reservation, verdict, .. } = settled;
+        let (status, price, pay_before, reason) = match *verdict {
+            Verdict::Posted { pay_before } => {
+                (OrderStatus::AwaitingPayment, Some(reservation.price), Some(pay_before), None)
+            }
+            Verdict::Void { reason } => (OrderStatus::Rejected, None, None, Some(reason)),
+        };
+        Self {
+            user_id: reservation.user_id,
+            order_id: reservation.order_id,
+            promo_id: reservation.pool.promo(),
+            status,
+            price,
+            pay_before,
+            reason,
+        }
+    }
 }
 
 /// What a subscriber hears next.
@@ -49,9 +76,8 @@ pub trait Subscription: Send {
     async fn next(&mut self) -> Heard;
 }
 
-/// The bus. Publishing never waits for subscribers.
-#[async_trait]
+/// The bus. What is on it was put there by the engine that made the change, in the same step as the change, so that no
+/// news is lost with whoever asked for it.
 pub trait Results: Send + Sync {
-    async fn publish(&self, events: Vec<Event>);
     fn subscribe(&self) -> Box<dyn Subscription>;
 }
