@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{Admission, DrawKey, PromoId, SeedCommit, Standing, Timestamp, UserId},
+    domain::{Admission, DrawKey, Epoch, PromoId, SeedCommit, Standing, Timestamp, UserId},
     reservation::port::EngineError,
 };
 
@@ -25,6 +25,8 @@ pub struct RoomSettings {
 /// What a room shows to everybody: the fields of a `queue` and a `stock` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomView {
+    /// Of the ledger behind it. All else may start anew when it grows.
+    pub epoch: Epoch,
     /// Who joined before the start; does not change after the opening.
     pub lobby: u64,
     /// Places called so far.
@@ -46,6 +48,8 @@ pub struct Ticked {
     pub opened: bool,
     /// The new standing of every shopper whose phase changed otherwise.
     pub changed: Vec<Standing>,
+    /// One tick does a bounded amount of work. There is more to do: tick again at once.
+    pub more: bool,
 }
 
 /// A join that changed nothing.
@@ -81,7 +85,7 @@ pub trait WaitingRooms: Send + Sync {
     /// Notes that these shoppers are connected; a passed-over place of theirs is claimed again.
     async fn seen(&self, promo: PromoId, users: &[UserId], now: Timestamp) -> Result<(), EngineError>;
 
-    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places.
+    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places, and tells the shoppers.
     async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError>;
 
     /// Where these shoppers stand, in the order asked.

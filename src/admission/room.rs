@@ -11,8 +11,8 @@ use crate::domain::{DrawKey, Timestamp, UserId};
 
 use super::{bucket::Bucket, port::RoomSettings};
 
-/// Places a single tick looks at, at most, so that one tick is always short.
-const MAX_STEPS_PER_TICK: usize = 10_000;
+/// Passes and places a single tick acts on, at most, so that one tick is always short.
+const MAX_STEPS_PER_TICK: u32 = 256;
 
 /// The waiting room of one promo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Room {
     /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused, and passes with it.
     stopped_ms: u64,
     last_tick: Option<Timestamp>,
+    /// The promo is over, and everybody was sent home.
+    #[serde(default)]
+    closed: bool,
     /// Grows with every change of who holds which place or pass.
     changes: u64,
 }
@@ -74,6 +77,8 @@ pub struct RoomTicked {
     pub opened: bool,
     pub admitted: Vec<UserId>,
     pub lapsed: Vec<UserId>,
+    /// The tick did as much as one may. There is perhaps more to do.
+    pub more: bool,
 }
 
 /// The state of the promo and its stock that a tick acts on.
@@ -108,6 +113,7 @@ impl Room {
             bucket: Bucket::default(),
             stopped_ms: 0,
             last_tick: None,
+            closed: false,
             changes: 0,
         }
     }
@@ -200,14 +206,15 @@ impl Room {
             self.stopped_ms += elapsed_ms;
             return RoomTicked { opened, ..RoomTicked::default() };
         }
-        let lapsed = self.lapse(now);
+        let mut steps = MAX_STEPS_PER_TICK;
+        let lapsed = self.lapse(now, &mut steps);
         let admitted = if self.opened {
             self.bucket.fill(elapsed_ms, self.settings.admission.rate_per_s);
-            self.call(now, conditions)
+            self.call(now, conditions, &mut steps)
         } else {
             Vec::new()
         };
-        RoomTicked { opened, admitted, lapsed }
+        RoomTicked { opened, admitted, lapsed, more: steps == 0 }
     }
 
     /// Numbers the lobby in ascending order of its keys, once the promo has started.
@@ -227,12 +234,15 @@ impl Room {
         }
     }
 
-    fn lapse(&mut self, now: Timestamp) -> Vec<UserId> {
+    /// Takes back passes whose time is over, as long as there are `steps` left.
+    fn lapse(&mut self, now: Timestamp, steps: &mut u32) -> Vec<UserId> {
         let room_now = now.minus_millis(self.stopped_ms);
         let mut lapsed = Vec::new();
         while let Some(&(expires_at, user)) = self.by_expiry.first()
             && expires_at <= room_now
+            && *steps > 0
         {
+            *steps -= 1;
             self.by_expiry.pop_first();
             self.passes.remove(&user);
             self.changes += 1;
@@ -241,23 +251,21 @@ impl Room {
         lapsed
     }
 
-    /// Gives passes to the next in line, as far as the bucket, the bounds and the stock allow.
-    fn call(&mut self, now: Timestamp, conditions: Conditions) -> Vec<UserId> {
+    /// Gives passes to the next in line, as far as the bucket, the bounds, the stock and the `steps` allow.
+    fn call(&mut self, now: Timestamp, conditions: Conditions, steps: &mut u32) -> Vec<UserId> {
         let max_live = self.settings.admission.max_active.min(conditions.available) as usize;
         let mut admitted = Vec::new();
         if conditions.unsettled >= self.settings.max_unsettled {
             return admitted;
         }
-        for _ in 0..MAX_STEPS_PER_TICK {
-            if self.passes.len() >= max_live || !self.bucket.holds_a_pass() {
+        while *steps > 0 && self.passes.len() < max_live && self.bucket.holds_a_pass() {
+            let next = self.next_place();
+            if matches!(next, Next::Nobody) {
                 break;
             }
+            *steps -= 1;
             self.changes += 1;
-            let (number, user) = match self.next_place() {
-                Next::Shopper { number, user } => (number, user),
-                Next::GivenUp => continue,
-                Next::Nobody => break,
-            };
+            let Next::Shopper { number, user } = next else { continue };
             let place = self.places.get_mut(&user).expect("who is in line has a place");
             if now.since(place.seen) > self.settings.grace_ms {
                 place.passed_over = true;
@@ -307,6 +315,7 @@ impl Room {
         sent_home.sort_unstable();
         self.changes += 1;
         self.opened = true;
+        self.closed = true;
         self.lobby.clear();
         self.line.clear();
         self.returned.clear();
@@ -315,12 +324,19 @@ impl Room {
         sent_home
     }
 
+    /// Whether the promo is over, and everybody was sent home.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Goes on at `now` after a time in which nobody was served: room time stood still, and everybody has the whole grace
     /// time to come back. Places and passes of shoppers of whom `holds` is false are gone, and there are no more passes
-    /// than `available` units: the last ones called go back to the head of the line.
+    /// than `available` units: the last ones called go back to the head of the line. If the room opened after it was
+    /// saved, the lobby is numbered as it was then, with those who are gone: their numbers were given out.
     pub fn go_on(
         &mut self,
         now: Timestamp,
+        starts_at: Timestamp,
         settings: RoomSettings,
         available: u32,
         holds: impl Fn(UserId) -> bool,
@@ -328,12 +344,13 @@ impl Room {
         self.settings = settings;
         self.stopped_ms += self.last_tick.map_or(0, |last| now.since(last));
         self.last_tick = Some(now);
+        self.open_if_due(now, starts_at);
         let all: Vec<UserId> = self.places.keys().chain(self.passes.keys()).copied().collect();
         for user in all.into_iter().filter(|user| !holds(*user)) {
             self.leave(user);
         }
         for place in self.places.values_mut() {
-            place.seen = now;
+            place.seen = place.seen.max(now);
         }
         let mut called: Vec<(u64, UserId)> =
             self.passes.iter().map(|(user, pass)| (pass.number, *user)).collect();

@@ -8,17 +8,19 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     domain::{Phase, PromoId, Standing},
-    results::port::{Event, Results},
+    reservation::port::EngineError,
 };
 
 use super::port::WaitingRooms;
+
+/// Ticks of one room in a row, at most; the others get their turn then.
+const MAX_TICKS_IN_A_ROW: u32 = 100;
 
 /// Ticks the rooms that `live_rooms` names, every `period`, until `stop`.
 ///
 /// Any number of processes may run this at once: what a tick does depends on the time, not on who ticks.
 pub async fn run<F>(
     rooms: Arc<dyn WaitingRooms>,
-    results: Arc<dyn Results>,
     live_rooms: impl Fn() -> F + Send,
     period: Duration,
     stop: CancellationToken,
@@ -29,26 +31,26 @@ pub async fn run<F>(
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(interval.tick()).await.is_some() {
         for promo in live_rooms().await {
-            tick(rooms.as_ref(), results.as_ref(), promo).await;
+            if let Err(error) = tick(rooms.as_ref(), promo).await {
+                tracing::warn!(%promo, %error, "the waiting room could not tick");
+            }
         }
     }
 }
 
-async fn tick(rooms: &dyn WaitingRooms, results: &dyn Results, promo: PromoId) {
-    match rooms.tick(promo, clock::now()).await {
-        Ok(ticked) => {
-            count(&ticked.changed);
-            let events = if ticked.opened {
-                tracing::info!(%promo, "the promo opened and its lobby was numbered");
-                // Everybody is told where they stand, so who was admitted at once need not be told twice.
-                vec![Event::RoomChanged(promo)]
-            } else {
-                ticked.changed.into_iter().map(Event::Standing).collect()
-            };
-            results.publish(events).await;
+/// Lets time act on the room until there is nothing more to do for now.
+pub async fn tick(rooms: &dyn WaitingRooms, promo: PromoId) -> Result<(), EngineError> {
+    for _ in 0..MAX_TICKS_IN_A_ROW {
+        let ticked = rooms.tick(promo, clock::now()).await?;
+        count(&ticked.changed);
+        if ticked.opened {
+            tracing::info!(%promo, "the promo opened and its lobby was numbered");
         }
-        Err(error) => tracing::warn!(%promo, %error, "the waiting room could not tick"),
+        if !ticked.more {
+            break;
+        }
     }
+    Ok(())
 }
 
 fn count(changed: &[Standing]) {

@@ -59,6 +59,18 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Which building of a pool's ledger something belongs to. Grows each time the ledger is built anew after a loss, so that
+/// whatever still acts on the ledger that was lost is noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The stock an order draws on: an item's own, or what was allotted to a promo.
 ///
 /// Written `item:17` or `promo:3` wherever it leaves the process (rows, log keys, metrics).

@@ -11,7 +11,7 @@ mod standing;
 mod time;
 mod user;
 
-pub use ids::{ItemId, OrderId, PoolId, PromoId, RequestId, UserId};
+pub use ids::{Epoch, ItemId, OrderId, PoolId, PromoId, RequestId, UserId};
 pub use item::{Item, ItemPatch, NewItem};
 pub use money::{Currency, Price};
 pub use order::{Order, OrderStatus, Reason, Verdict};

@@ -3,15 +3,16 @@
 //! This is the executable specification of reservation. No I/O and no clock: time comes in with each command.
 //! At every instant `initial = available + pending + sold`, and repeating any command with the same id changes nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::domain::{OrderId, OrderStatus, Reason, RequestId, Timestamp, UserId, Verdict};
+use crate::domain::{Epoch, OrderId, OrderStatus, Reason, RequestId, Timestamp, UserId, Verdict};
 
 use super::port::{Closed, Closing, Gate, Insufficient, Opening, Reservation, Reserved, Settled};
 
 /// The stock of one pool.
 #[derive(Debug)]
 pub struct Ledger {
+    epoch: Epoch,
     initial: u32,
     available: u32,
     /// Units of unsettled reservations.
@@ -63,6 +64,7 @@ impl Ledger {
     /// The ledger of a pool as the database has it. `request_memory_ms`: how long a repeated request is recognised.
     pub fn new(opening: Opening, request_memory_ms: u64) -> Self {
         let mut ledger = Self {
+            epoch: opening.epoch,
             initial: opening.initial,
             available: opening.initial.saturating_sub(opening.sold),
             pending_units: 0,
@@ -105,8 +107,9 @@ impl Ledger {
     /// Checks the order in the contract's order of reasons and takes its units.
     /// `has_pass`: whether the shopper holds a live pass; `true` for a pool without a waiting room.
     /// `promised`: units that stand behind other shoppers' passes and are not this shopper's to take.
-    pub fn reserve(&mut self, order: Reservation, has_pass: bool, promised: u32) -> Reserved {
+    pub fn reserve(&mut self, mut order: Reservation, has_pass: bool, promised: u32) -> Reserved {
         let now = order.reserved_at;
+        order.epoch = self.epoch;
         self.requests.forget_before(now);
         if let Some(order_id) = self.requests.find(order.user_id, order.request_id) {
             return Reserved::Repeated { order_id, unlogged: self.unlogged_order(order_id) };
@@ -225,6 +228,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Which building of the pool's ledger this is.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub fn initial(&self) -> u32 {
         self.initial
     }
@@ -265,12 +273,18 @@ impl Ledger {
         self.pending.get(&order).filter(|entry| !entry.logged).map(|entry| entry.reservation.clone())
     }
 
-    /// Unsettled reservations made before `before` that are not known to be in the log, oldest first.
-    pub fn unlogged(&self, before: Timestamp) -> impl Iterator<Item = &Reservation> {
-        self.pending
-            .values()
-            .filter(move |entry| !entry.logged && entry.reservation.reserved_at < before)
-            .map(|entry| &entry.reservation)
+    /// Unsettled reservations made before `unlogged_before` that are not known to be in the log, and those made before
+    /// `logged_before` that are; oldest first.
+    pub fn overdue(
+        &self,
+        unlogged_before: Timestamp,
+        logged_before: Timestamp,
+    ) -> impl Iterator<Item = &Reservation> {
+        let is_overdue = move |entry: &&Pending| {
+            let before = if entry.logged { logged_before } else { unlogged_before };
+            entry.reservation.reserved_at < before
+        };
+        self.pending.values().filter(is_overdue).map(|entry| &entry.reservation)
     }
 
     /// The shopper's latest order in a promo's pool.
@@ -281,6 +295,11 @@ impl Ledger {
     /// Whether the shopper's live orders leave room for another unit.
     pub fn may_order(&self, user: UserId) -> bool {
         self.per_user_limit.is_none_or(|limit| self.live_units(user) < limit)
+    }
+
+    /// Whose posted order this is, while it is neither paid nor given back.
+    pub fn posted_by(&self, order: OrderId) -> Option<UserId> {
+        self.posted.get(&order).map(|posted| posted.user_id)
     }
 
     fn live_units(&self, user: UserId) -> u32 {
@@ -320,29 +339,35 @@ pub fn is_over(gate: Gate, now: Timestamp) -> bool {
 #[derive(Debug)]
 struct RequestMemory {
     memory_ms: u64,
-    orders: HashMap<(UserId, RequestId), OrderId>,
-    by_age: VecDeque<(Timestamp, UserId, RequestId)>,
+    /// Whatever was answered before this instant is forgotten for good. Only grows, whoever's clock is behind.
+    from: Option<Timestamp>,
+    orders: HashMap<(UserId, RequestId), (OrderId, Timestamp)>,
+    by_age: BTreeSet<(Timestamp, UserId, RequestId)>,
 }
 
 impl RequestMemory {
     fn new(memory_ms: u64) -> Self {
-        Self { memory_ms, orders: HashMap::new(), by_age: VecDeque::new() }
+        Self { memory_ms, from: None, orders: HashMap::new(), by_age: BTreeSet::new() }
     }
 
     fn find(&self, user: UserId, request: RequestId) -> Option<OrderId> {
-        self.orders.get(&(user, request)).copied()
+        self.orders.get(&(user, request)).map(|(order, _)| *order)
     }
 
     fn insert(&mut self, user: UserId, request: RequestId, order: OrderId, now: Timestamp) {
-        self.orders.insert((user, request), order);
-        self.by_age.push_back((now, user, request));
+        if let Some((_, made)) = self.orders.insert((user, request), (order, now)) {
+            self.by_age.remove(&(made, user, request));
+        }
+        self.by_age.insert((now, user, request));
     }
 
     fn forget_before(&mut self, now: Timestamp) {
-        while let Some(&(made, user, request)) = self.by_age.front()
-            && now.since(made) > self.memory_ms
+        let from = self.from.max(Some(now.minus_millis(self.memory_ms)));
+        self.from = from;
+        while let Some(&(made, user, request)) = self.by_age.first()
+            && Some(made) < from
         {
-            self.by_age.pop_front();
+            self.by_age.pop_first();
             self.orders.remove(&(user, request));
         }
     }

@@ -17,8 +17,14 @@ use crate::{
         room::{Full, Room},
     },
     domain::{
-        Admission, DrawKey, OrderId, PoolId, PromoId, Reason, RequestId, Standing, Timestamp, UserId, Verdict,
+        Admission, DrawKey, Epoch, OrderId, PoolId, PromoId, Reason, RequestId, Standing, Timestamp, UserId,
+        Verdict,
     },
+};
+
+use crate::results::{
+    memory::MemoryResults,
+    port::{Event, Outcome},
 };
 
 use super::{
@@ -33,6 +39,7 @@ use super::{
 /// All pools of one process.
 #[derive(Debug)]
 pub struct MemoryEngine {
+    results: Arc<MemoryResults>,
     request_memory_ms: u64,
     pools: DashMap<PoolId, Arc<Mutex<Pool>>>,
     /// The unsettled orders of each shopper, to answer for orders the database does not have yet.
@@ -46,12 +53,13 @@ const MAX_REQUESTS: u64 = 5_000_000;
 
 impl MemoryEngine {
     /// `request_memory_ms`: how long a repeated `request_id` is recognised without asking the database.
-    pub fn new(request_memory_ms: u64) -> Self {
+    /// `results`: hears what changes for shoppers.
+    pub fn new(results: Arc<MemoryResults>, request_memory_ms: u64) -> Self {
         let requests = Cache::builder()
             .max_capacity(MAX_REQUESTS)
             .time_to_live(Duration::from_millis(request_memory_ms))
             .build();
-        Self { request_memory_ms, pools: DashMap::new(), unsettled: DashMap::new(), requests }
+        Self { results, request_memory_ms, pools: DashMap::new(), unsettled: DashMap::new(), requests }
     }
 
     /// How often the rooms have changed, and, if that is not `than`, a copy of every room.
@@ -108,6 +116,21 @@ impl MemoryEngine {
     }
 }
 
+/// Where the shopper stands in the promo now; nothing for an item's own pool.
+fn standing_news(pool: &Pool, id: PoolId, user: UserId) -> Vec<Event> {
+    id.promo().map(|promo| Event::Standing(pool.standing(promo, user))).into_iter().collect()
+}
+
+/// What the shopper hears of a verdict.
+fn outcome_news(pool: &Pool, settled: &Settled) -> Vec<Event> {
+    let Reservation { user_id, request_id, order_id, pool: id, .. } = settled.reservation;
+    let accepted = settled.answer_deferred.then_some(Event::Accepted { user_id, request_id, order_id });
+    let mut news: Vec<Event> = accepted.into_iter().collect();
+    news.push(Event::Outcome(Outcome::of(settled)));
+    news.extend(standing_news(pool, id, user_id));
+    news
+}
+
 #[async_trait]
 impl Reservations for MemoryEngine {
     async fn open(&self, pool: PoolId, opening: Opening) -> Result<(), EngineError> {
@@ -115,12 +138,37 @@ impl Reservations for MemoryEngine {
             self.requests.insert((order.user_id, order.request_id), (pool, order.order_id));
         }
         let ledger = Ledger::new(opening, self.request_memory_ms);
-        self.pools.insert(pool, Arc::new(Mutex::new(Pool { ledger, room: None })));
+        let fresh = Arc::new(Mutex::new(Pool { ledger, room: None }));
+        let mut there = self.pools.entry(pool).or_insert_with(|| Arc::clone(&fresh));
+        let epoch = fresh.lock().ledger.epoch();
+        let is_later = there.lock().ledger.epoch() > epoch;
+        if !is_later {
+            *there = fresh;
+        }
         Ok(())
     }
 
-    async fn set_gate(&self, pool: PoolId, gate: Gate) -> Result<(), EngineError> {
-        self.ask(pool, |pool| pool.ledger.set_gate(gate))
+    async fn lost(&self, known: &[(PoolId, Epoch)]) -> Result<Vec<PoolId>, EngineError> {
+        let is_lost = |(pool, epoch): &&(PoolId, Epoch)| {
+            // A promo's ledger without its room sells nothing.
+            let is_lost = |pool: &mut Pool| {
+                pool.ledger.epoch() < *epoch || (pool.ledger.gate().is_some() && pool.room.is_none())
+            };
+            self.ask(*pool, is_lost).unwrap_or(true)
+        };
+        Ok(known.iter().filter(is_lost).map(|(pool, _)| *pool).collect())
+    }
+
+    async fn set_gate(&self, id: PoolId, gate: Gate) -> Result<(), EngineError> {
+        self.ask(id, |pool| {
+            let before = pool.ledger.gate();
+            pool.ledger.set_gate(gate);
+            if let Some(promo) = id.promo()
+                && before.is_some_and(|before| before.paused != gate.paused)
+            {
+                self.results.publish(vec![Event::RoomChanged(promo)]);
+            }
+        })
     }
 
     async fn reserve(&self, order: Reservation) -> Result<Reserved, EngineError> {
@@ -130,6 +178,7 @@ impl Reservations for MemoryEngine {
             if let Reserved::Held(held) = &reserved {
                 self.requests.insert((held.user_id, held.request_id), (held.pool, held.order_id));
                 self.remember_unsettled(held);
+                self.results.publish(standing_news(pool, held.pool, held.user_id));
             }
             reserved
         });
@@ -158,8 +207,16 @@ impl Reservations for MemoryEngine {
         pool: PoolId,
         verdicts: &[(OrderId, Verdict)],
     ) -> Result<Vec<Settled>, EngineError> {
-        let settled: Vec<Settled> = self.ask(pool, |pool| {
-            verdicts.iter().filter_map(|(order, verdict)| pool.ledger.settle(*order, *verdict)).collect()
+        let settled = self.ask(pool, |pool| {
+            let mut news = Vec::new();
+            let mut settled = Vec::new();
+            for (order, verdict) in verdicts {
+                let Some(now) = pool.ledger.settle(*order, *verdict) else { continue };
+                news.extend(outcome_news(pool, &now));
+                settled.push(now);
+            }
+            self.results.publish(news);
+            settled
         })?;
         for settled in &settled {
             self.forget_unsettled(&settled.reservation);
@@ -167,8 +224,15 @@ impl Reservations for MemoryEngine {
         Ok(settled)
     }
 
-    async fn close(&self, pool: PoolId, order: OrderId, how: Closing) -> Result<Closed, EngineError> {
-        self.ask(pool, |pool| pool.ledger.close(order, how))
+    async fn close(&self, id: PoolId, order: OrderId, how: Closing) -> Result<Closed, EngineError> {
+        self.ask(id, |pool| {
+            let user = pool.ledger.posted_by(order);
+            let closed = pool.ledger.close(order, how);
+            if let (Closed::Now, Some(user)) = (closed, user) {
+                self.results.publish(standing_news(pool, id, user));
+            }
+            closed
+        })
     }
 
     async fn deposit(&self, pool: PoolId, units: u32) -> Result<(), EngineError> {
@@ -176,7 +240,7 @@ impl Reservations for MemoryEngine {
     }
 
     async fn withdraw(&self, pool: PoolId, units: u32) -> Result<(), WithdrawError> {
-        Ok(self.ask(pool, |pool| pool.ledger.withdraw(units))??)
+        Ok(self.ask(pool, |pool| pool.withdraw(units))??)
     }
 
     async fn snapshot(&self, pool: PoolId) -> Result<Snapshot, EngineError> {
@@ -194,12 +258,18 @@ impl Reservations for MemoryEngine {
         Ok(orders.into_iter().filter_map(find).collect())
     }
 
-    async fn unlogged(&self, before: Timestamp, limit: usize) -> Result<Vec<Reservation>, EngineError> {
+    async fn overdue(
+        &self,
+        unlogged_before: Timestamp,
+        logged_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, EngineError> {
         let pools: Vec<_> = self.pools.iter().map(|entry| Arc::clone(entry.value())).collect();
         let mut found = Vec::new();
         for pool in pools {
             let pool = pool.lock();
-            found.extend(pool.ledger.unlogged(before).take(limit - found.len()).cloned());
+            let overdue = pool.ledger.overdue(unlogged_before, logged_before);
+            found.extend(overdue.take(limit - found.len()).cloned());
             if found.len() == limit {
                 break;
             }
@@ -244,7 +314,16 @@ impl WaitingRooms for MemoryEngine {
     }
 
     async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
-        self.ask_promo(promo, |pool| pool.tick(promo, now))
+        self.ask_promo(promo, |pool| {
+            let ticked = pool.tick(promo, now);
+            self.results.publish(if ticked.opened {
+                // Everybody is told where they stand, so who was admitted at once need not be told twice.
+                vec![Event::RoomChanged(promo)]
+            } else {
+                ticked.changed.iter().cloned().map(Event::Standing).collect()
+            });
+            ticked
+        })
     }
 
     async fn standings(&self, promo: PromoId, users: &[UserId]) -> Result<Vec<Standing>, EngineError> {
@@ -259,4 +338,23 @@ impl WaitingRooms for MemoryEngine {
     async fn draw(&self, promo: PromoId, after: u64, limit: usize) -> Result<Vec<DrawKey>, EngineError> {
         self.ask_room(promo, |room| room.draw(after, limit))
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        reservation::conformance::{Fixture, conformance},
+        results::port::Results,
+    };
+
+    #[expect(clippy::unused_async, reason = "other engines are opened with await")]
+    async fn open() -> Fixture {
+        let results = Arc::new(MemoryResults::new(1_000));
+        let news = results.subscribe();
+        let engine = Arc::new(MemoryEngine::new(results, 3_600_000));
+        Fixture { engine, news, tells_building: false }
+    }
+
+    conformance!(tests: open);
 }

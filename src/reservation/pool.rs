@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     ledger::{LastOrder, Ledger, is_over},
-    port::{Reservation, Reserved, Snapshot},
+    port::{Gate, Insufficient, Reservation, Reserved, Snapshot},
 };
 
 /// One pool's whole state.
@@ -27,6 +27,10 @@ pub struct Pool {
 impl Pool {
     /// Checks and deducts; uses up the shopper's pass if there is a waiting room.
     pub fn reserve(&mut self, order: Reservation) -> Reserved {
+        // Between its ledger's opening and its room's a promo gives no passes, and sells to nobody without one.
+        if self.room.is_none() && self.ledger.gate().is_some() {
+            return Reserved::Refused(Reason::NotReady);
+        }
         let user = order.user_id;
         let (has_pass, promised) = match &self.room {
             None => (true, 0),
@@ -41,10 +45,21 @@ impl Pool {
         reserved
     }
 
+    /// Takes units out of the pool that nobody holds and that stand behind nobody's pass.
+    pub fn withdraw(&mut self, units: u32) -> Result<(), Insufficient> {
+        let free = self.ledger.available().saturating_sub(self.snapshot().holds);
+        if units > free {
+            return Err(Insufficient { available: free });
+        }
+        self.ledger.withdraw(units)
+    }
+
     /// Gives the shopper a place, unless they have one, may not order any more, or the promo is over.
     pub fn join(&mut self, user: UserId, key: DrawKey, now: Timestamp) -> Result<(), Full> {
         match (self.room.as_mut(), self.ledger.gate()) {
-            (Some(room), Some(gate)) if !is_over(gate, now) && self.ledger.may_order(user) => {
+            (Some(room), Some(gate))
+                if !room.is_closed() && !is_over(gate, now) && self.ledger.may_order(user) =>
+            {
                 room.join(user, key, now, gate.starts_at)
             }
             _ => Ok(()),
@@ -53,7 +68,7 @@ impl Pool {
 
     /// Lets the room of an earlier run go on in place of the fresh one.
     pub fn go_on(&mut self, mut saved: Room, now: Timestamp) {
-        let Some(fresh) = &self.room else { return };
+        let (Some(fresh), Some(Gate { starts_at, .. })) = (&self.room, self.ledger.gate()) else { return };
         // Ids may be used again in another database: only the room of this very draw goes on.
         if saved.settings().draw != fresh.settings().draw {
             return;
@@ -64,7 +79,7 @@ impl Pool {
             let ordered_since = ledger.last_order(user).is_some_and(|order| Some(order.made_at) >= saved_at);
             ledger.may_order(user) && !ordered_since
         };
-        saved.go_on(now, fresh.settings(), ledger.available(), holds);
+        saved.go_on(now, starts_at, fresh.settings(), ledger.available(), holds);
         self.room = Some(saved);
     }
 
@@ -73,13 +88,14 @@ impl Pool {
         let (Some(room), Some(gate)) = (self.room.as_mut(), self.ledger.gate()) else {
             return Ticked::default();
         };
-        if is_over(gate, now) {
+        // Over once is over for good, even if the next clock to ask is behind.
+        if room.is_closed() || is_over(gate, now) {
             let sent_home = room.close();
             let changed = sent_home
                 .into_iter()
                 .map(|user| self.gone(promo, user, StandingReason::Because(Reason::Ended)))
                 .collect();
-            return Ticked { opened: false, changed };
+            return Ticked { changed, ..Ticked::default() };
         }
         let conditions = Conditions {
             starts_at: gate.starts_at,
@@ -96,7 +112,7 @@ impl Pool {
                 .into_iter()
                 .map(|user| self.gone(promo, user, StandingReason::Gone(Gone::PassExpired))),
         );
-        Ticked { opened: ticked.opened, changed }
+        Ticked { opened: ticked.opened, changed, more: ticked.more }
     }
 
     /// Where the shopper stands: their place or pass, or else their latest order.
@@ -147,6 +163,7 @@ impl Pool {
     pub fn view(&self) -> Option<RoomView> {
         let room = self.room.as_ref()?;
         Some(RoomView {
+            epoch: self.ledger.epoch(),
             lobby: room.lobby(),
             head: room.head(),
             waiting: room.waiting(),

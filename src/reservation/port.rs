@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ItemId, OrderId, OrderStatus, PoolId, Price, Reason, RequestId, Timestamp, UserId, Verdict,
+    Epoch, ItemId, OrderId, OrderStatus, PoolId, Price, Reason, RequestId, Timestamp, UserId, Verdict,
 };
 
 /// Units deducted from a pool for an order that is not settled yet, with everything needed to log it again.
@@ -21,6 +21,9 @@ pub struct Reservation {
     pub price: Price,
     pub payment_window_ms: u64,
     pub reserved_at: Timestamp,
+    /// The ledger that holds the units. Set by the engine that reserves.
+    #[serde(default)]
+    pub epoch: Epoch,
 }
 
 /// The answer to one order.
@@ -111,6 +114,8 @@ pub struct Gate {
 /// A pool as the database and the drained log have it, to build its ledger from.
 #[derive(Clone, Debug)]
 pub struct Opening {
+    /// The ledger's own from now on; above that of any ledger the pool had before.
+    pub epoch: Epoch,
     pub initial: u32,
     pub sold: u32,
     /// Units one shopper may hold in live orders; `None` for an item's own pool.
@@ -140,12 +145,16 @@ pub struct Insufficient {
 }
 
 /// The engine does not answer, or does not know the pool (yet).
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
     #[error("the pool {0} is not ready")]
     NotReady(PoolId),
+    /// It did not happen.
     #[error("the engine does not answer: {0}")]
     Unavailable(String),
+    /// Nobody knows whether it happened.
+    #[error("the engine's answer was lost: {0}")]
+    Unsure(String),
 }
 
 /// A withdrawal failed and took nothing.
@@ -157,16 +166,21 @@ pub enum WithdrawError {
     Engine(#[from] EngineError),
 }
 
-/// The stock of every pool, in memory that answers at once. Every call is atomic per pool.
+/// The stock of every pool, in memory that answers at once. Every call is atomic per pool, and what shoppers are to hear of
+/// it goes to [`crate::results`] in the same step.
 #[async_trait]
 pub trait Reservations: Send + Sync {
-    /// Builds the pool's ledger anew. Replaces what was there.
+    /// Builds the pool's ledger anew. Replaces what was there, unless that is of a later epoch.
     async fn open(&self, pool: PoolId, opening: Opening) -> Result<(), EngineError>;
 
-    /// Changes when the pool takes orders.
+    /// Which of these pools have no ledger of that epoch, or have lost it.
+    async fn lost(&self, known: &[(PoolId, Epoch)]) -> Result<Vec<PoolId>, EngineError>;
+
+    /// Changes when the pool takes orders, and tells the shoppers if it was paused or goes on.
     async fn set_gate(&self, pool: PoolId, gate: Gate) -> Result<(), EngineError>;
 
-    /// Checks and deducts, in the contract's order of reasons. A promo's order uses up the shopper's pass.
+    /// Checks and deducts, in the contract's order of reasons. A promo's order uses up the shopper's pass, and the
+    /// shopper is told that it is pending.
     async fn reserve(&self, order: Reservation) -> Result<Reserved, EngineError>;
 
     /// The order that this request of the shopper's became before, in whatever pool.
@@ -178,20 +192,20 @@ pub trait Reservations: Send + Sync {
     /// Notes that the reservations are in the order log.
     async fn logged(&self, pool: PoolId, orders: &[OrderId]) -> Result<(), EngineError>;
 
-    /// Applies the writer's verdicts; returns those that were not applied before.
+    /// Applies the writer's verdicts and tells the shoppers their outcomes; returns those that were not applied before.
     async fn settle(
         &self,
         pool: PoolId,
         verdicts: &[(OrderId, Verdict)],
     ) -> Result<Vec<Settled>, EngineError>;
 
-    /// Closes a posted order, giving its units back unless it was paid.
+    /// Closes a posted order, giving its units back unless it was paid, and tells the shopper.
     async fn close(&self, pool: PoolId, order: OrderId, how: Closing) -> Result<Closed, EngineError>;
 
     /// Adds fresh units to the pool.
     async fn deposit(&self, pool: PoolId, units: u32) -> Result<(), EngineError>;
 
-    /// Takes units that nobody holds out of the pool.
+    /// Takes units out of the pool that nobody holds and that stand behind nobody's pass.
     async fn withdraw(&self, pool: PoolId, units: u32) -> Result<(), WithdrawError>;
 
     /// The pool's units right now.
@@ -203,6 +217,12 @@ pub trait Reservations: Send + Sync {
     /// Every reservation of this shopper that is not settled yet, oldest first.
     async fn pending_of(&self, user: UserId) -> Result<Vec<Reservation>, EngineError>;
 
-    /// At most `limit` reservations made before `before` that are not known to be in the log, for the relay.
-    async fn unlogged(&self, before: Timestamp, limit: usize) -> Result<Vec<Reservation>, EngineError>;
+    /// At most `limit` unsettled reservations for the relay: those made before `unlogged_before` that are not known to be
+    /// in the log, and those made before `logged_before` that are, but should have been settled long ago.
+    async fn overdue(
+        &self,
+        unlogged_before: Timestamp,
+        logged_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, EngineError>;
 }

@@ -1,0 +1,155 @@
+//! The port of the waiting rooms, on Redis.
+
+use async_trait::async_trait;
+
+use super::{
+    super::port::EngineError,
+    RedisEngine,
+    batches::Joiner,
+    call::{Answer, NO_TIME, nonsense, user_word, word},
+    scripts, wire,
+};
+use crate::{
+    admission::port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
+    clock,
+    domain::{Admission, DrawKey, PoolId, PromoId, Standing, Timestamp, UserId},
+};
+
+/// Shoppers in one call.
+const USERS_AT_ONCE: usize = 500;
+
+/// A promo without a room is not ready.
+fn with_room(promo: PromoId, answer: Answer) -> Result<Answer, EngineError> {
+    if answer.is("no_room") { Err(EngineError::NotReady(PoolId::Promo(promo))) } else { Ok(answer) }
+}
+
+#[async_trait]
+impl WaitingRooms for RedisEngine {
+    async fn open_room(&self, promo: PromoId, settings: RoomSettings) -> Result<(), EngineError> {
+        self.open_room_at(promo, settings, clock::now()).await
+    }
+
+    async fn configure(&self, promo: PromoId, admission: Admission) -> Result<(), EngineError> {
+        let words =
+            |_| vec![word(admission.rate_per_s), word(admission.max_active), word(admission.pass_ttl_ms)];
+        let answer = self.caller.call(&scripts::CONFIGURE, PoolId::Promo(promo), NO_TIME, words).await?;
+        with_room(promo, answer).map(drop)
+    }
+
+    async fn join(
+        &self,
+        promo: PromoId,
+        user: UserId,
+        key: DrawKey,
+        now: Timestamp,
+    ) -> Result<Standing, JoinError> {
+        let joined = self.joining.ask(PoolId::Promo(promo), Joiner { promo, user, key, now }).await?;
+        joined.ok_or(JoinError::Full)
+    }
+
+    async fn leave(&self, promo: PromoId, user: UserId) -> Result<Standing, EngineError> {
+        let words = |_| vec![word(user_word(user))];
+        let answer = self.caller.call(&scripts::LEAVE, PoolId::Promo(promo), NO_TIME, words).await?;
+        wire::standing(promo, answer.rest().first().map_or("", String::as_str))
+    }
+
+    async fn seen(&self, promo: PromoId, users: &[UserId], now: Timestamp) -> Result<(), EngineError> {
+        for users in users.chunks(USERS_AT_ONCE) {
+            let words = |_| users.iter().map(|user| word(user_word(*user))).collect();
+            let answer = self.caller.call(&scripts::SEEN, PoolId::Promo(promo), now, words).await?;
+            with_room(promo, answer)?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
+        let answer = self.caller.call(&scripts::TICK, PoolId::Promo(promo), now, |_| Vec::new()).await?;
+        let changed = answer.rest().iter().skip(2).map(|text| wire::standing(promo, text));
+        Ok(Ticked {
+            opened: answer.parse::<u8>(0)? == 1,
+            more: answer.parse::<u8>(1)? == 1,
+            changed: changed.collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn standings(&self, promo: PromoId, users: &[UserId]) -> Result<Vec<Standing>, EngineError> {
+        let mut standings = Vec::with_capacity(users.len());
+        for users in users.chunks(USERS_AT_ONCE) {
+            let words = |_| users.iter().map(|user| word(user_word(*user))).collect();
+            let answer = self.caller.call(&scripts::STANDINGS, PoolId::Promo(promo), NO_TIME, words).await?;
+            let found = answer.rest().iter().map(|text| wire::standing(promo, text));
+            standings.extend(found.collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(standings)
+    }
+
+    async fn view(&self, promo: PromoId) -> Result<RoomView, EngineError> {
+        let answer = self.caller.call(&scripts::VIEW, PoolId::Promo(promo), NO_TIME, |_| Vec::new()).await?;
+        let answer = with_room(promo, answer)?;
+        Ok(RoomView {
+            epoch: answer.epoch,
+            lobby: answer.parse(0)?,
+            head: answer.parse(1)?,
+            waiting: answer.parse(2)?,
+            active: answer.parse(3)?,
+            rate_per_s: answer.parse(4)?,
+            paused: answer.parse::<u8>(5)? == 1,
+            available: answer.parse(6)?,
+            version: answer.parse(7)?,
+        })
+    }
+
+    async fn draw(&self, promo: PromoId, after: u64, limit: usize) -> Result<Vec<DrawKey>, EngineError> {
+        let words = |_| vec![word(after), word(limit)];
+        let answer = self.caller.call(&scripts::DRAW, PoolId::Promo(promo), NO_TIME, words).await?;
+        let answer = with_room(promo, answer)?;
+        (0..answer.rest().len()).map(|nth| answer.parse(nth).map(DrawKey)).collect()
+    }
+}
+
+impl RedisEngine {
+    /// What [`WaitingRooms::join`] does for shoppers who arrive together, in this order. `None`: the room is full.
+    pub async fn join_together(
+        &self,
+        promo: PromoId,
+        joiners: &[(UserId, DrawKey, Timestamp)],
+    ) -> Result<Vec<Option<Standing>>, EngineError> {
+        let joiner = |&(user, key, now): &(UserId, DrawKey, Timestamp)| Joiner { promo, user, key, now };
+        let joiners: Vec<Joiner> = joiners.iter().map(joiner).collect();
+        self.joining.run(PoolId::Promo(promo), &joiners).await
+    }
+
+    /// Opens the room at this instant. One of the same draw that an earlier ledger left goes on, with its places.
+    pub async fn open_room_at(
+        &self,
+        promo: PromoId,
+        settings: RoomSettings,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let pool = PoolId::Promo(promo);
+        let RoomSettings { draw, admission, grace_ms, max_unsettled, max_places } = settings;
+        let words = |_| {
+            vec![
+                word(draw),
+                word(admission.rate_per_s),
+                word(admission.max_active),
+                word(admission.pass_ttl_ms),
+                word(grace_ms),
+                word(max_unsettled),
+                word(max_places),
+            ]
+        };
+        let mut answer = self.caller.call(&scripts::OPEN_ROOM, pool, now, words).await?;
+        let mut cursor = "0".to_owned();
+        while !answer.is("open") {
+            if answer.is("more") {
+                cursor = answer.parse(0)?;
+            }
+            answer = self.caller.call(&scripts::RESUME_ROOM, pool, now, |_| vec![word(&cursor)]).await?;
+            if !answer.is("open") && !answer.is("more") {
+                return Err(nonsense(&answer.words.join(" ")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+-- Checks orders in the contract's order of reasons, and takes the units of those that pass.
+--
+-- ARGV  for each order: order, request, user, quantity, reserved_at, price, reservation as text
+-- Returns {'ok', then for each order three}: 'held', '', ''
+--         'repeated', the first order, its reservation as text while it is not known to be in the log, or ''
+--         'refused', reason, ''
+-- Invariant: initial = available + pending + sold. A refused or repeated order took nothing. One unit stands behind each
+-- pass: nobody takes a unit that stands behind another's. Tells the shopper of a promo that the order is pending.
+local FIELDS, FORGET_PER_ORDER = 7, 2
+local answers = { 'ok' }
+
+local function answer(kind, first, second)
+  for _, word in ipairs({ kind, first, second }) do answers[#answers + 1] = word end
+end
+
+-- The order that this request became before. What is older than the memory is forgotten for good, whatever clock comes next.
+local function repeated(name, now)
+  ledger.requests_from = math.max(ledger.requests_from or -math.huge, now - ledger.request_memory)
+  local order, made_at = string.match(call('HGET', REQUESTS, name) or '', '^(%S+) (%S+)$')
+  return order and tonumber(made_at) >= ledger.requests_from and order
+end
+
+local function refusal(user, quantity, now)
+  if is_promo() then
+    if now < ledger.starts_at then return 'not_started' end
+    if ledger.paused == 1 then return 'paused' end
+    if is_over(now) then return 'ended' end
+    if not has_pass(user, now) then return 'no_pass' end
+  end
+  local promised = room and math.max(active() - 1, 0) or 0
+  if ledger.per_user_limit and live_units(user) + quantity > ledger.per_user_limit then return 'limit_reached' end
+  if quantity > math.max(ledger.available - promised, 0) then return 'sold_out' end
+end
+
+local function hold(order, request, user, quantity, now, price, text)
+  ledger.available = ledger.available - quantity
+  ledger.pending = ledger.pending + quantity
+  ledger.version = ledger.version + 1
+  call('HSET', PENDING, order, table.concat({ user, quantity, request, price, text }, ' '))
+  call('ZADD', HELD, now, order)
+  call('ZADD', UNLOGGED, now, order)
+  call('HSET', REQUESTS, user .. ':' .. request, order .. ' ' .. now)
+  call('ZADD', REQUEST_AGES, now, user .. ':' .. request)
+  if ledger.per_user_limit then call('HINCRBY', LIVE, user, quantity) end
+  remember_last(user, order, 'pending', nil, now)
+  if room then
+    take_pass(user)
+    tell(standing(user))
+  end
+end
+
+-- What is forgotten anyway needs no memory. A bounded number at a time, but faster than it grows.
+local function prune(most)
+  local old = call('ZRANGEBYSCORE', REQUEST_AGES, '-inf', '(' .. int(ledger.requests_from), 'LIMIT', 0, most)
+  if #old == 0 then return end
+  call('HDEL', REQUESTS, unpack(old))
+  call('ZREM', REQUEST_AGES, unpack(old))
+end
+
+for at = OWN, #ARGV, FIELDS do
+  local order, request, user, quantity, now, price, text = unpack(ARGV, at, at + FIELDS - 1)
+  local is_closed_door = is_promo() and not room
+  local first = not is_closed_door and repeated(user .. ':' .. request, tonumber(now))
+  local reason = is_closed_door and 'not_ready' or not first and refusal(user, tonumber(quantity), tonumber(now))
+  if first then
+    answer('repeated', first, call('ZSCORE', UNLOGGED, first) and pending_of(first).text or '')
+  elseif reason then
+    answer('refused', reason, '')
+  else
+    hold(order, request, user, tonumber(quantity), now, price, text)
+    answer('held', '', '')
+  end
+end
+if ledger.requests_from then prune(FORGET_PER_ORDER * (#ARGV - OWN + 1) / FIELDS) end
+save_ledger()
+publish('')
+return answers

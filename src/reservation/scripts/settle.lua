@@ -1,0 +1,48 @@
+-- Applies the writer's verdicts, each once.
+--
+-- ARGV  for each verdict: order, 'posted' and pay_before, or order, 'void' and the reason
+-- Returns {'ok', then for each verdict that was not applied before}: its place among the verdicts from 0, the reservation
+--         as text, '1' if the shopper has not heard "accepted"
+-- Invariant: initial = available + pending + sold. Tells the shopper: accepted if that was left to the verdict, the
+-- outcome, and where they stand in the promo.
+local FIELDS = 3
+local settled = { 'ok' }
+
+local function tell_outcome(held, order, status, pay_before, reason)
+  local user, price = bare(held.user), pay_before and held.price
+  if held.deferred then tell(json({ '"a"', user, quoted(held.request), quoted(order) })) end
+  tell(json({ '"o"', user, quoted(order), quoted(status), price or 'null', pay_before or 'null', quoted(reason) }))
+  if is_promo() then tell(standing(held.user)) end
+end
+
+local function settle(held, order, verdict, detail)
+  call('HDEL', PENDING, order)
+  call('ZREM', HELD, order)
+  call('ZREM', UNLOGGED, order)
+  held.deferred = call('SREM', DEFERRED, order) == 1
+  ledger.version = ledger.version + 1
+  ledger.pending = ledger.pending - held.quantity
+  if verdict == 'posted' then
+    ledger.sold = ledger.sold + held.quantity
+    call('HSET', POSTED, order, held.user .. ' ' .. int(held.quantity))
+    mark(held.user, order, 'awaiting_payment')
+    tell_outcome(held, order, 'awaiting_payment', detail)
+  else
+    give_back(held.user, held.quantity)
+    mark(held.user, order, 'rejected', detail)
+    tell_outcome(held, order, 'rejected', nil, detail)
+  end
+end
+
+for at = OWN, #ARGV, FIELDS do
+  local order, verdict, detail = unpack(ARGV, at, at + FIELDS - 1)
+  local held = pending_of(order)
+  if held then
+    settle(held, order, verdict, detail)
+    local place = int((at - OWN) / FIELDS)
+    for _, word in ipairs({ place, held.text, held.deferred and '1' or '0' }) do settled[#settled + 1] = word end
+  end
+end
+save_ledger()
+publish('')
+return settled
