@@ -1,8 +1,11 @@
 //! The catalogue: items and promos as everybody reads them, from memory.
 //!
-//! Knows the store and how old an answer may be. Knows no ledger: what is *available* is asked there. However many ask
-//! at once, the database is asked once. A write in this process is seen at once (see [`Catalog::changed`]), a write
-//! in another one after the entries' short life.
+//! Knows the store, the answers that nodes share ([`HotReads`], if there are other nodes) and how old an answer may be. Knows no ledger:
+//! what is *available* is asked there. However many ask at once, the database is asked once. A write in this process is
+//! seen at once (see [`Catalog::changed`]), a write in another one as soon as it is heard of, and without that after the
+//! entries' short life.
+
+mod stored;
 
 use std::{
     collections::HashMap,
@@ -15,6 +18,8 @@ use std::{
 
 use moka::future::Cache;
 
+use self::stored::Stored;
+use super::hot::{HotReads, Look};
 use crate::{
     domain::{Item, ItemId, Promo, PromoId, Timestamp},
     store::port::{ItemStore, PromoStore, StoreError},
@@ -56,6 +61,7 @@ type Key<T> = (u64, T);
 pub struct Catalog {
     item_store: Arc<dyn ItemStore>,
     promo_store: Arc<dyn PromoStore>,
+    hot: Option<Arc<dyn HotReads>>,
     generation: AtomicU64,
     items: Cache<Key<ItemId>, Option<Arc<Item>>>,
     promos: Cache<Key<PromoId>, Option<Arc<Promo>>>,
@@ -71,6 +77,7 @@ impl Catalog {
         Self {
             item_store,
             promo_store,
+            hot: None,
             generation: AtomicU64::new(0),
             items: Cache::builder().max_capacity(MAX_SINGLES).time_to_live(life).build(),
             promos: Cache::builder().max_capacity(MAX_SINGLES).time_to_live(life).build(),
@@ -89,28 +96,55 @@ impl Catalog {
         }
     }
 
+    /// The same, sharing its answers with other nodes: what this process's memory does not know is asked there, and only
+    /// then in the database.
+    #[must_use]
+    pub fn sharing(self, hot: Arc<dyn HotReads>) -> Self {
+        Self { hot: Some(hot), ..self }
+    }
+
     /// The item, if there is one.
     pub async fn item(&self, id: ItemId) -> Result<Option<Arc<Item>>, CatalogError> {
-        let load = async { self.item_store.item(id).await.map(|item| item.map(Arc::new)) };
+        let load = async {
+            let load = async { Ok(self.item_store.item(id).await?.into_iter().collect()) };
+            Ok(self.shared(&format!("item:{id}"), load).await?.pop().map(Arc::new))
+        };
         Ok(self.items.try_get_with(self.key(id), load).await?)
     }
 
     /// The items after `after`, at most `limit`.
     pub async fn items(&self, after: Option<ItemId>, limit: u32) -> Result<Page<Item>, CatalogError> {
-        let load = async { self.item_store.items(after, limit + 1).await.map(|rows| Page::cut(rows, limit)) };
+        let load = async {
+            let rows = self.item_store.items(after, limit + 1);
+            let rows = match after {
+                None => self.shared(&format!("items:{limit}"), rows).await?,
+                // Anybody can make up cursors, and each would take room in a memory that is not bounded by this module.
+                Some(_) => rows.await?,
+            };
+            Ok(Page::cut(rows, limit))
+        };
         Ok(self.item_pages.try_get_with(self.key((after, limit)), load).await?)
     }
 
     /// The promo, whatever its stage.
     pub async fn promo(&self, id: PromoId) -> Result<Option<Arc<Promo>>, CatalogError> {
-        let load = async { self.promo_store.promo(id).await.map(|promo| promo.map(Arc::new)) };
+        let load = async {
+            let load = async { Ok(self.promo_store.promo(id).await?.into_iter().collect()) };
+            Ok(self.shared(&format!("promo:{id}"), load).await?.pop().map(Arc::new))
+        };
         Ok(self.promos.try_get_with(self.key(id), load).await?)
     }
 
     /// The promos after `after` that are not drafts, at most `limit`.
     pub async fn promos(&self, after: Option<PromoId>, limit: u32) -> Result<Page<Promo>, CatalogError> {
         let load = async {
-            self.promo_store.promos(after, limit + 1, false).await.map(|rows| Page::cut(rows, limit))
+            let rows = self.promo_store.promos(after, limit + 1, false);
+            let rows = match after {
+                None => self.shared(&format!("promos:{limit}"), rows).await?,
+                // Anybody can make up cursors, and each would take room in a memory that is not bounded by this module.
+                Some(_) => rows.await?,
+            };
+            Ok(Page::cut(rows, limit))
         };
         Ok(self.promo_pages.try_get_with(self.key((after, limit)), load).await?)
     }
@@ -132,26 +166,60 @@ impl Catalog {
     /// Every ended promo of which an order still awaits its payment.
     pub async fn unsettled_promos(&self) -> Result<Arc<[PromoId]>, CatalogError> {
         let load = async {
-            let promos = self.promo_store.unsettled_promos().await?;
-            Ok(promos.into_iter().map(|promo| promo.id).collect())
+            let load = async {
+                let promos = self.promo_store.unsettled_promos().await?;
+                Ok(promos.into_iter().map(|promo| promo.id).collect())
+            };
+            Ok(self.shared("unsettled", load).await?.into())
         };
         Ok(self.unsettled.try_get_with(self.key(()), load).await?)
     }
 
     /// Forgets every answer, to be called after each write. A question asked from now on does not share the answer
-    /// of one that was asked before, even if that one is still on its way to the database. Writes are an
-    /// administrator's and rare, so that it would not pay to forget less.
+    /// of one that was asked before, even if that one is still on its way to the database. Other nodes hear of it a moment
+    /// later. Writes are an administrator's and rare, so that it would not pay to forget less.
     pub fn changed(&self) {
+        // In this order: from the new generation on, no shared answer is taken that is not new either.
+        if let Some(hot) = &self.hot {
+            hot.forget_all();
+        }
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn live(&self) -> Result<Arc<Live>, CatalogError> {
-        let load = async { self.promo_store.live_promos().await.map(|promos| Arc::new(Live::new(promos))) };
+        let load = async {
+            let promos = self.shared("live", self.promo_store.live_promos()).await?;
+            Ok(Arc::new(Live::new(promos)))
+        };
         Ok(self.live.try_get_with(self.key(()), load).await?)
     }
 
+    /// The answer that other nodes know, or else the database's, which they know from then on.
+    async fn shared<T: Stored>(
+        &self,
+        question: &str,
+        load: impl Future<Output = Result<Vec<T>, StoreError>>,
+    ) -> Result<Vec<T>, StoreError> {
+        let Some(hot) = &self.hot else { return load.await };
+        match hot.look(&format!("v{}:{question}", stored::VERSION)).await {
+            Look::Skip => load.await,
+            Look::Found(text) => match stored::read(&text) {
+                Some(rows) => Ok(rows),
+                None => load.await,
+            },
+            Look::Load(ticket) => {
+                let rows = load.await?;
+                // Anybody can make up ids too, so it is not shared that there is nothing.
+                hot.keep(ticket, (!rows.is_empty()).then(|| stored::write(&rows))).await;
+                Ok(rows)
+            }
+        }
+    }
+
+    /// Both counters only grow, so the sum is new whenever either is.
     fn key<T>(&self, question: T) -> Key<T> {
-        (self.generation.load(Ordering::Acquire), question)
+        let heard = self.hot.as_ref().map_or(0, |hot| hot.heard());
+        (self.generation.load(Ordering::Acquire).wrapping_add(heard), question)
     }
 }
 
@@ -192,121 +260,4 @@ impl Live {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use async_trait::async_trait;
-
-    use super::*;
-    use crate::{
-        domain::{Admission, ItemPatch, NewItem, NewPromo, Price, PromoStage, Seed},
-        store::port::{StageError, StockError},
-    };
-
-    /// A shop of one item, which counts how often it is asked.
-    #[derive(Default)]
-    struct Shop {
-        asked: AtomicUsize,
-    }
-
-    #[async_trait]
-    impl ItemStore for Shop {
-        async fn create_item(&self, _: &NewItem, _: Timestamp) -> Result<Item, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-            Ok(Some(Item {
-                id,
-                title: String::new(),
-                description: String::new(),
-                image_url: String::new(),
-                price: Price(1),
-                stock: 1,
-                created_at: Timestamp::default(),
-            }))
-        }
-        async fn items(&self, _: Option<ItemId>, _: u32) -> Result<Vec<Item>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn update_item(&self, _: ItemId, _: &ItemPatch) -> Result<Option<Item>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn restock(&self, _: ItemId, _: i32) -> Result<Item, StockError> {
-            unreachable!("the catalogue does not ask this")
-        }
-    }
-
-    #[async_trait]
-    impl PromoStore for Shop {
-        async fn create_promo(&self, _: &NewPromo, _: Timestamp) -> Result<Option<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn promo(&self, _: PromoId) -> Result<Option<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn promos(&self, _: Option<PromoId>, _: u32, _: bool) -> Result<Vec<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn live_promos(&self) -> Result<Vec<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn publish_promo(&self, _: PromoId, _: Timestamp) -> Result<Promo, StageError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn set_stage(&self, _: PromoId, _: &[PromoStage], _: PromoStage) -> Result<Promo, StageError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn set_admission(&self, _: PromoId, _: Admission) -> Result<Option<Promo>, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-        async fn return_stock(&self, _: PromoId, _: u32) -> Result<u32, StoreError> {
-            unreachable!("the catalogue does not ask this")
-        }
-    }
-
-    #[tokio::test]
-    async fn the_database_is_asked_once_until_something_changes() {
-        let shop = Arc::new(Shop::default());
-        let catalog = Catalog::new(shop.clone(), shop.clone(), Duration::from_mins(1));
-        let (a, b) = tokio::join!(catalog.item(ItemId(1)), catalog.item(ItemId(1)));
-        assert!(a.unwrap().is_some() && b.unwrap().is_some());
-        assert_eq!(shop.asked.load(Ordering::SeqCst), 1);
-        catalog.changed();
-        catalog.item(ItemId(1)).await.unwrap();
-        assert_eq!(shop.asked.load(Ordering::SeqCst), 2);
-    }
-
-    fn promo(id: i64, starts_at: i64, ends_at: i64) -> Promo {
-        Promo {
-            id: PromoId(id),
-            item_id: ItemId(1),
-            title: String::new(),
-            price: Price(1),
-            stock: 1,
-            per_user_limit: 1,
-            starts_at: Timestamp::from_millis(starts_at),
-            ends_at: Timestamp::from_millis(ends_at),
-            admission: Admission { rate_per_s: 1, max_active: 1, pass_ttl_ms: 1000 },
-            payment_window_ms: 1000,
-            seed: Seed([0; 32]),
-            stage: PromoStage::Published,
-            created_at: Timestamp::default(),
-        }
-    }
-
-    #[test]
-    fn the_current_promo_is_the_ongoing_or_the_next_one() {
-        let live = Live::new(vec![promo(1, 300, 400), promo(2, 100, 200)]);
-        let current = |now| live.current(ItemId(1), Timestamp::from_millis(now)).map(|promo| promo.id.0);
-        assert_eq!(current(0), Some(2));
-        assert_eq!(current(199), Some(2));
-        assert_eq!(current(200), Some(1));
-        assert_eq!(current(400), None);
-        assert!(live.current(ItemId(2), Timestamp::default()).is_none());
-    }
-}
+mod tests;
