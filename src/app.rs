@@ -2,19 +2,26 @@
 //! pipeline order. The only place that names concrete engines. Tests call the same functions.
 
 mod background;
+mod cluster;
+mod embedded;
+mod engines;
 mod files;
 mod limits;
+mod parts;
 
-use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use axum::{Router, routing::get};
 use governor::Quota;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
+use self::{
+    background::Background,
+    engines::{Engines, Keeper, Opened},
+    parts::Parts,
+};
 use crate::{
-    admission::{port::WaitingRooms, saved::SavedRooms},
     api::{self, ApiState, health::Health},
     clock,
     config::Settings,
@@ -25,22 +32,17 @@ use crate::{
         upgrade::{self, Door},
     },
     lifecycle::Stop,
-    order_log::{port::OrderLog, sqlite::SqliteOrderLog},
     order_writer::writer::OrderWriter,
-    recovery,
-    reservation::{memory::MemoryEngine, port::Reservations},
-    results::{memory::MemoryResults, port::Results},
     service::{
         catalog::Catalog,
         item::ItemService,
         order::{OrderEngines, OrderService},
         password::Passwords,
-        promo::{PromoService, RoomLimits},
+        promo::PromoService,
         queue::QueueService,
         token::Tokens,
         user::{EnsureAdminError, UserService},
     },
-    store::sqlite::{SqliteSettings, SqliteStore},
 };
 
 /// Password hashes that may wait for a free core.
@@ -52,12 +54,9 @@ pub struct App {
     settings: Settings,
     metrics: PrometheusHandle,
     engines: Engines,
-    writer: OrderWriter,
+    writer: Option<OrderWriter>,
+    keeper: Keeper,
     closings_bell: Arc<Notify>,
-    memory: Arc<MemoryEngine>,
-    rooms_file: PathBuf,
-    /// Keeps other processes off the database as long as the app lives.
-    _lock: File,
 }
 
 /// What the controllers and the gateway work with.
@@ -71,53 +70,14 @@ pub struct Services {
     pub tokens: Arc<Tokens>,
 }
 
-/// One set of engines.
-#[derive(Clone)]
-struct Engines {
-    store: Arc<SqliteStore>,
-    log: Arc<dyn OrderLog>,
-    reservations: Arc<dyn Reservations>,
-    rooms: Arc<dyn WaitingRooms>,
-    results: Arc<dyn Results>,
-}
-
 impl App {
-    /// Opens the engines, settles what an earlier run left in the log, and builds the ledgers.
+    /// Opens the engines, and makes the services on them.
     pub async fn start(settings: Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
-        let file = settings.engines.sqlite_file()?;
-        let lock = files::lock(&file)?;
-        let (engines, writer, memory) = embedded(&settings).await?;
-        let secret = files::token_secret(&settings, &file).await?;
-        let room_limits = limits::room_limits(&settings);
-        let requests_since = clock::now().minus_millis(settings.orders.request_memory_ms);
-        let pools = recovery::open_pools(
-            engines.store.as_ref(),
-            engines.store.as_ref(),
-            engines.reservations.as_ref(),
-            engines.rooms.as_ref(),
-            room_limits,
-            requests_since,
-        )
-        .await?;
-        tracing::info!(pools, "the ledgers were built from the database");
-        let rooms_file = files::beside(&file, ".rooms");
-        if let Some(saved) = SavedRooms::read(&rooms_file) {
-            memory.go_on(saved.rooms, clock::now());
-        }
+        let Opened { engines, writer, token_secret, keeper } = engines::open(&settings).await?;
         let closings_bell = Arc::new(Notify::new());
-        let services = services(&settings, &engines, &secret, room_limits, &closings_bell);
+        let services = services(&settings, &engines, &keeper, &token_secret, &closings_bell);
         ensure_admin(&settings, &services.users).await?;
-        Ok(Self {
-            services,
-            settings,
-            metrics,
-            engines,
-            writer,
-            closings_bell,
-            memory,
-            rooms_file,
-            _lock: lock,
-        })
+        Ok(Self { services, settings, metrics, engines, writer, keeper, closings_bell })
     }
 
     /// Serves until `shutdown` completes, then drains: no accepted order is left without its outcome being written.
@@ -127,33 +87,26 @@ impl App {
         shutdown: impl Future<Output = ()> + Send,
     ) -> anyhow::Result<()> {
         let (settings, services, stop) = (&self.settings, &self.services, Stop::default());
+        let role = settings.engines.role;
         let sockets = &settings.sockets;
         let registry = Arc::new(Registry::new(sockets.outbox_frames, sockets.max_sockets_per_shopper));
         let door = self.door(&registry, &stop);
+        let parts = Parts::new(self.engines.clone(), self.keeper.parts());
 
         let mut tasks = JoinSet::new();
-        background::spawn(
-            &mut tasks,
-            settings,
-            &self.engines,
-            services,
-            registry,
-            &self.closings_bell,
-            &stop,
-        );
-        background::spawn_tidying(&mut tasks, services, &door, &self.metrics, &stop);
-        let save_every = Duration::from_millis(settings.admission.room_save_ms);
-        let saving = background::save_rooms(
-            self.memory.clone(),
-            self.rooms_file.clone(),
-            save_every,
-            stop.work.clone(),
-        );
-        tasks.spawn(saving);
+        let mut background =
+            Background { tasks: &mut tasks, settings, engines: &self.engines, services, stop: &stop };
+        background.for_everybody(parts.clone(), &self.keeper, &self.closings_bell);
+        if role.is_gateway() {
+            background.for_gateways(registry, &door, &self.metrics);
+        }
+        if role.is_writer() {
+            background.for_writers(&self.closings_bell);
+        }
         let server_settings = limits::server_settings(settings);
-        let router = self.router(&door);
+        let router = self.router(&door, parts);
         let server = tokio::spawn(server::serve(listener, router, server_settings, stop.door.clone()));
-        let mut writer = tokio::spawn(self.writer.run(stop.work.clone(), stop.now.clone()));
+        let mut writer = tokio::spawn(write(self.writer, stop.clone()));
 
         // Work that ends before it is told to has panicked: better to stop and start again than to sell without it.
         let failed = tokio::select! {
@@ -196,7 +149,12 @@ impl App {
         Arc::new(Door::new(Arc::new(gateway), per_address, stop.door.clone()))
     }
 
-    fn router(&self, door: &Arc<Door>) -> Router {
+    fn router(&self, door: &Arc<Door>, parts: Parts) -> Router {
+        let health =
+            api::health::routes(Health { readiness: Arc::new(parts), metrics: self.metrics.clone() });
+        if !self.settings.engines.role.is_gateway() {
+            return health;
+        }
         let services = &self.services;
         let state = ApiState {
             users: Arc::clone(&services.users),
@@ -206,13 +164,19 @@ impl App {
             tokens: Arc::clone(&services.tokens),
             currency: self.settings.server.currency,
         };
-        let health =
-            Health::new(self.engines.store.clone(), Arc::clone(&services.orders), self.metrics.clone());
         let request_timeout = Duration::from_millis(self.settings.server.request_timeout_ms);
         let router = api::router(state, request_timeout)
-            .merge(api::health::routes(health))
+            .merge(health)
             .route("/ws", get(upgrade::upgrade).with_state(Arc::clone(door)));
         api::finish(router)
+    }
+}
+
+/// Runs the order writer, in a process that has one.
+async fn write(writer: Option<OrderWriter>, stop: Stop) {
+    match writer {
+        Some(writer) => writer.run(stop.work, stop.now).await,
+        None => stop.work.cancelled().await,
     }
 }
 
@@ -223,54 +187,20 @@ async fn stage(what: &str, within: Duration, work: impl Future<Output = ()>) {
     }
 }
 
-/// The embedded engines, with the log of an earlier run written out.
-async fn embedded(settings: &Settings) -> anyhow::Result<(Engines, OrderWriter, Arc<MemoryEngine>)> {
-    let sqlite = SqliteSettings { readers: settings.engines.database_readers, ..SqliteSettings::default() };
-    let url = &settings.engines.database_url;
-    let opened = SqliteStore::open(url, &sqlite).await;
-    let store =
-        Arc::new(opened.with_context(|| {
-            format!("--database-url (PANICBUY_DATABASE_URL): {url:?} could not be opened")
-        })?);
-    let log = SqliteOrderLog::start(
-        store.writer().clone(),
-        store.reader().clone(),
-        settings.orders.max_orders_in_flight,
-    );
-    let reader = log.reader().await?;
-    let memory = Arc::new(MemoryEngine::new(settings.orders.request_memory_ms));
-    let engines = Engines {
-        store: Arc::clone(&store),
-        log: Arc::new(log),
-        reservations: memory.clone(),
-        rooms: memory.clone(),
-        results: Arc::new(MemoryResults::new(settings.sockets.results_capacity)),
-    };
-    let mut writer = OrderWriter {
-        reader: Box::new(reader),
-        store,
-        reservations: Arc::clone(&engines.reservations),
-        rooms: Arc::clone(&engines.rooms),
-        results: Arc::clone(&engines.results),
-        settings: limits::writer_settings(settings),
-    };
-    let records = writer.drain_before_start().await?;
-    if records > 0 {
-        tracing::info!(records, "orders that an earlier run had accepted were written");
-    }
-    Ok((engines, writer, memory))
-}
-
 fn services(
     settings: &Settings,
     engines: &Engines,
+    keeper: &Keeper,
     secret: &str,
-    room_limits: RoomLimits,
     closings_bell: &Arc<Notify>,
 ) -> Services {
-    let Engines { store, log, reservations, rooms, results } = engines.clone();
+    let Engines { store, log, reservations, rooms, .. } = engines.clone();
     let life = Duration::from_millis(settings.server.cache_ms);
-    let catalog = Arc::new(Catalog::new(store.clone(), store.clone(), life));
+    let catalog = Catalog::new(store.clone(), store.clone(), life);
+    let catalog = Arc::new(match keeper {
+        Keeper::Embedded(_) => catalog,
+        Keeper::Cluster(cluster) => catalog.sharing(Arc::clone(&cluster.hot_reads)),
+    });
     let tokens = Arc::new(Tokens::new(secret.as_bytes(), settings.accounts.token_ttl_ms));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let passwords = Passwords::new(cores, MAX_WAITING_HASHES);
@@ -279,10 +209,8 @@ fn services(
         OrderEngines {
             catalog: Arc::clone(&catalog),
             reservations: Arc::clone(&reservations),
-            rooms: Arc::clone(&rooms),
             log,
             store: store.clone(),
-            results: Arc::clone(&results),
             closings_bell: Arc::clone(closings_bell),
         },
         limits::order_limits(settings),
@@ -295,9 +223,8 @@ fn services(
             store,
             reservations,
             Arc::clone(&rooms),
-            results,
             Arc::clone(&catalog),
-            room_limits,
+            limits::room_limits(settings),
         )),
         orders: Arc::new(orders),
         queue: Arc::new(QueueService::new(catalog, rooms)),

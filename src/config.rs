@@ -2,11 +2,15 @@
 //!
 //! Every bound of the system is here with its default. Durations are integers in milliseconds.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+mod engines;
+
+use std::{net::SocketAddr, num::NonZeroU32};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::domain::Currency;
+
+pub use self::engines::{EngineArgs, EngineSet, NoEngineSet, Role};
 
 /// PanicBuying: a real-time queueing gateway for flash sales.
 ///
@@ -27,6 +31,12 @@ pub enum Command {
     Demo(Box<DemoSettings>),
     /// Print the description of the REST API (OpenAPI) as JSON.
     Openapi,
+    /// Ask a running server whether it is alive; for supervisors that can only run a program.
+    Healthcheck {
+        /// The server's address; an unspecified one (0.0.0.0) is asked on this machine.
+        #[arg(long, env = "PANICBUY_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = listen_address)]
+        listen: SocketAddr,
+    },
 }
 
 /// The sale and the crowd of `panicbuy demo`.
@@ -98,23 +108,6 @@ pub struct ServerArgs {
     /// How old a cached item or promo may be.
     #[arg(long, env = "PANICBUY_CACHE_MS", value_name = "MS", default_value_t = 1000, value_parser = millis())]
     pub cache_ms: u64,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Engines")]
-pub struct EngineArgs {
-    /// Database; a SQLite file, made if absent.
-    #[arg(long, env = "PANICBUY_DATABASE_URL", value_name = "URL", default_value = "sqlite:panicbuy.db")]
-    pub database_url: String,
-    /// Redis of the cluster engines.
-    #[arg(long, env = "PANICBUY_REDIS_URL", value_name = "URL")]
-    pub redis_url: Option<String>,
-    /// Kafka brokers of the cluster engines.
-    #[arg(long, env = "PANICBUY_KAFKA_BROKERS", value_name = "HOST:PORT,…")]
-    pub kafka_brokers: Option<String>,
-    /// Connections for reading; there is one for writing.
-    #[arg(long, env = "PANICBUY_DATABASE_READERS", value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=64))]
-    pub database_readers: u32,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -234,6 +227,12 @@ pub struct OrderArgs {
     /// How long a refusal is remembered.
     #[arg(long, env = "PANICBUY_REFUSAL_MEMORY_MS", value_name = "MS", default_value_t = 60_000, value_parser = millis())]
     pub refusal_memory_ms: u64,
+    /// Accepted orders of this process whose outcome is watched for, in case its news is lost.
+    #[arg(long, env = "PANICBUY_OUTCOMES_AWAITED", value_name = "N", default_value_t = 200_000, value_parser = count_usize)]
+    pub outcomes_awaited: usize,
+    /// How long an outcome may take before it is looked up in the database.
+    #[arg(long, env = "PANICBUY_OUTCOME_OVERDUE_MS", value_name = "MS", default_value_t = 3000, value_parser = millis())]
+    pub outcome_overdue_ms: u64,
     /// How long an order at list price may stay unpaid.
     #[arg(long, env = "PANICBUY_PAYMENT_WINDOW_MS", value_name = "MS", default_value_t = 900_000, value_parser = millis())]
     pub payment_window_ms: u64,
@@ -249,42 +248,15 @@ pub struct OrderArgs {
     /// How old a reservation must be before the relay logs it again.
     #[arg(long, env = "PANICBUY_RELAY_AFTER_MS", value_name = "MS", default_value_t = 2000, value_parser = millis())]
     pub relay_after_ms: u64,
+    /// How old a reservation that is in the log may become before the relay logs it again, in case the log has lost it.
+    #[arg(long, env = "PANICBUY_RELAY_LOGGED_AFTER_MS", value_name = "MS", default_value_t = 120_000, value_parser = millis())]
+    pub relay_logged_after_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
     Json,
-}
-
-/// The engines the settings ask for cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    #[error(
-        "{setting} is set to {value:?}, but this version has only the embedded engines: leave {setting} unset"
-    )]
-    NotBuilt { setting: &'static str, value: String },
-    #[error(
-        "--database-url (PANICBUY_DATABASE_URL) is {value:?}, but this version has only the embedded engines: expected sqlite:PATH"
-    )]
-    NotSqlite { value: String },
-}
-
-impl EngineArgs {
-    /// The SQLite file of the embedded engines, or why the settings ask for something else.
-    pub fn sqlite_file(&self) -> Result<PathBuf, EngineError> {
-        let not_built = |setting, value: &Option<String>| match value {
-            Some(value) => Err(EngineError::NotBuilt { setting, value: value.clone() }),
-            None => Ok(()),
-        };
-        not_built("--redis-url (PANICBUY_REDIS_URL)", &self.redis_url)?;
-        not_built("--kafka-brokers (PANICBUY_KAFKA_BROKERS)", &self.kafka_brokers)?;
-        let path = self.database_url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
-        match path {
-            Some(path) if !path.is_empty() && !path.starts_with(":memory:") => Ok(PathBuf::from(path)),
-            _ => Err(EngineError::NotSqlite { value: self.database_url.clone() }),
-        }
-    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -321,11 +293,13 @@ mod tests {
 
     use super::*;
 
-    fn settings(args: &[&str]) -> Result<Settings, clap::Error> {
+    pub(super) fn settings(args: &[&str]) -> Result<Settings, clap::Error> {
         let cli = Cli::try_parse_from(["panicbuy", "serve"].iter().chain(args))?;
         match cli.command {
             Command::Serve(settings) => Ok(*settings),
-            Command::Demo(_) | Command::Openapi => unreachable!("serve was asked for"),
+            Command::Demo(_) | Command::Openapi | Command::Healthcheck { .. } => {
+                unreachable!("serve was asked for")
+            }
         }
     }
 
@@ -369,16 +343,6 @@ mod tests {
             for part in [flag, value, right] {
                 assert!(message.contains(part), "{message:?} does not say {part:?}");
             }
-        }
-    }
-
-    #[test]
-    fn cluster_engines_are_refused_by_name() {
-        for (flag, value) in
-            [("--redis-url", "redis://r"), ("--kafka-brokers", "k:9092"), ("--database-url", "mysql://m")]
-        {
-            let error = settings(&[flag, value]).unwrap().engines.sqlite_file().unwrap_err().to_string();
-            assert!(error.contains(flag) && error.contains(value), "{error}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod order_log;
 pub mod order_writer;
 pub mod random;
 pub mod recovery;
+pub mod redis;
 pub mod reservation;
 pub mod results;
 pub mod service;

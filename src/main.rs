@@ -1,10 +1,14 @@
 //! The `panicbuy` program: reads the settings, starts logging and metrics, and runs the app.
 
-use std::process::ExitCode;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Parser;
 use panicbuy::{
+    api::health,
     app::App,
     config::{Cli, Command, Settings},
     demo,
@@ -36,6 +40,7 @@ async fn run() -> anyhow::Result<()> {
             println!("{:#}", panicbuy::api::openapi());
             Ok(())
         }
+        Command::Healthcheck { listen } => healthcheck(listen).await,
         Command::Demo(demo) => {
             let crowd = demo::Crowd::of(&demo);
             let (app, listener) = start(demo.settings).await?;
@@ -47,6 +52,16 @@ async fn run() -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// Asks the server on this machine's address whether it is alive.
+async fn healthcheck(mut listen: SocketAddr) -> anyhow::Result<()> {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let alive = health::is_alive(listen).await.with_context(|| format!("{listen} does not answer"))?;
+    anyhow::ensure!(alive, "{listen} is not well");
+    Ok(())
 }
 
 async fn start(settings: Settings) -> anyhow::Result<(App, TcpListener)> {

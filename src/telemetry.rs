@@ -61,8 +61,23 @@ fn describe() {
         "Answers to orders: accepted, unconfirmed, or the reason of the refusal"
     );
     describe_counter!("panicbuy_relayed_orders_total", "Reservations the relay logged again");
-    describe_histogram!("panicbuy_log_group_records", "Orders made durable by one commit of the log");
-    describe_gauge!("panicbuy_log_lag_records", "Records in the order log that are not settled");
+    describe_histogram!(
+        "panicbuy_log_append_seconds",
+        Unit::Seconds,
+        "From an order's append to the log's word that it is durable"
+    );
+    describe_histogram!(
+        "panicbuy_log_group_records",
+        "Orders made durable by one commit of the embedded log"
+    );
+    describe_gauge!(
+        "panicbuy_log_lag_records",
+        "Records in the whole order log that are not settled; every writer tells the whole, so take the maximum"
+    );
+    describe_counter!(
+        "panicbuy_log_reader_restarts_total",
+        "Times a writer joined its group anew because its reader had stalled or failed"
+    );
     describe_histogram!("panicbuy_batch_records", "Records in one batch of the order writer");
     describe_histogram!(
         "panicbuy_batch_seconds",

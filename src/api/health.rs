@@ -1,7 +1,8 @@
 //! What an operator asks: alive, ready, and the metrics.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use axum::{
     Json, Router,
     extract::State,
@@ -11,33 +12,29 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::{service::order::OrderService, store::port::OrderStore};
+/// Knows the parts without which the server is of no use.
+#[async_trait]
+pub trait Readiness: Send + Sync {
+    /// Each part by its name, and whether it works.
+    async fn look(&self) -> BTreeMap<&'static str, bool>;
+}
 
-/// The parts a server needs to be of use.
+/// What the answers are made from.
 #[derive(Clone)]
 pub struct Health {
-    store: Arc<dyn OrderStore>,
-    orders: Arc<OrderService>,
-    metrics: PrometheusHandle,
+    pub readiness: Arc<dyn Readiness>,
+    pub metrics: PrometheusHandle,
 }
 
 #[derive(Serialize)]
-struct Readiness {
+struct Report {
     ready: bool,
-    parts: Parts,
-}
-
-#[derive(Serialize)]
-struct Parts {
-    database: bool,
-    order_log: bool,
-}
-
-impl Health {
-    pub fn new(store: Arc<dyn OrderStore>, orders: Arc<OrderService>, metrics: PrometheusHandle) -> Self {
-        Self { store, orders, metrics }
-    }
+    parts: BTreeMap<&'static str, bool>,
 }
 
 /// `/healthz`, `/readyz` and `/metrics`.
@@ -51,14 +48,31 @@ pub fn routes(health: Health) -> Router {
 
 /// 200 while every part works, 503 with the names of those that do not.
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    let database =
-        health.store.ping().await.inspect_err(|error| tracing::error!(%error, "not ready")).is_ok();
-    let parts = Parts { database, order_log: health.orders.log_is_well() };
-    let ready = parts.database && parts.order_log;
+    let parts = health.readiness.look().await;
+    let ready = parts.values().all(|works| *works);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, parts }))
+    (status, Json(Report { ready, parts }))
 }
 
 async fn scrape(State(health): State<Health>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics.render())
 }
+
+/// How long a server may take to say that it is alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Asks the server at this address for `/healthz`.
+pub async fn is_alive(address: SocketAddr) -> std::io::Result<bool> {
+    let asked = async {
+        let mut connection = TcpStream::connect(address).await?;
+        let question = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        connection.write_all(question.as_bytes()).await?;
+        let mut answer = String::new();
+        connection.take(MAX_HEALTH_ANSWER).read_to_string(&mut answer).await?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    tokio::time::timeout(ALIVE_WITHIN, asked).await.map_err(std::io::Error::from).flatten()
+}
+
+/// Bytes of the answer that are looked at.
+const MAX_HEALTH_ANSWER: u64 = 4096;

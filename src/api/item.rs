@@ -97,7 +97,7 @@ impl ItemBody {
             image_url: item.image_url.clone(),
             price_minor: item.price,
             currency: currency.to_string(),
-            stock: item.stock,
+            stock: shown.stock,
             available: shown.available,
             promo: shown.promo.map(|promo| PromoBody::new(&promo, currency, now)),
         }

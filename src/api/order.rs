@@ -138,7 +138,7 @@ async fn place(
     let NewOrderBody { quantity, request_id, .. } = body;
     let wish = Wish { user_id: identity.user_id, request_id, target, quantity };
     match state.orders.place(wish).await {
-        Placed::Accepted(order_id) => {
+        Placed::Accepted(order_id) | Placed::AcceptedBefore { order_id, .. } => {
             let found = state.orders.get(identity.user_id, order_id).await?;
             let status = found.map_or(OrderStatus::Pending, |order| order.status);
             let location = [(header::LOCATION, format!("/api/v1/orders/{order_id}"))];

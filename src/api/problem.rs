@@ -233,7 +233,7 @@ impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::NotReady(_) => Self::new(Code::NotReady),
-            EngineError::Unavailable(_) => Self::unavailable(&error),
+            EngineError::Unavailable(_) | EngineError::Unsure(_) => Self::unavailable(&error),
         }
     }
 }

@@ -186,12 +186,12 @@ impl PromoBody {
     }
 }
 
-impl From<Audit> for AuditBody {
-    fn from(audit: Audit) -> Self {
+impl AuditBody {
+    fn new(promo_id: PromoId, audit: Audit) -> Self {
         let Snapshot { initial, available, pending, sold, holds, version } = audit.ledger;
         let PoolRow { initial: stored, sold: written, .. } = audit.database;
         Self {
-            promo_id: audit.promo_id,
+            promo_id,
             initial,
             available,
             pending,
@@ -341,7 +341,7 @@ async fn audit(
     _: Admin,
     Path(id): Path<PromoId>,
 ) -> Result<Answer<AuditBody>, Problem> {
-    Ok(Answer(state.promos.audit(id).await?.into()))
+    Ok(Answer(AuditBody::new(id, state.promos.audit(id).await?)))
 }
 
 /// The numbered lobby: who knows the seed and a user's id can check that user's place.

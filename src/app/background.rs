@@ -1,21 +1,25 @@
 //! Everything that goes on whether or not anybody asks.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, task::JoinSet};
 
-use super::{Engines, Services, limits};
+use super::{
+    Services,
+    engines::{Engines, Keeper},
+    limits,
+    parts::Parts,
+};
 use crate::{
-    admission::{saved::SavedRooms, ticker},
+    admission::ticker,
     clock,
     config::Settings,
     gateway::{hub::Hub, registry::Registry, upgrade::Door},
     lifecycle::Stop,
     order_log::relay,
     order_writer::{closings::Closings, payment_window},
-    reservation::memory::MemoryEngine,
+    recovery,
 };
 
 /// How often limiters forget who has been quiet, and metrics are tidied.
@@ -24,104 +28,114 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 /// How often the times of promos are looked at.
 const PROMO_CLOCK: Duration = Duration::from_millis(200);
 
-/// Saving waiting rooms takes at most one part of the time in so many.
-const SAVING_SHARE: u32 = 20;
+/// How often it is noted which servers answer.
+const PARTS_EVERY: Duration = Duration::from_secs(2);
 
-/// Starts the hub, the ticks, the promo clock, the relay, the payment window and the closings.
-pub(super) fn spawn(
-    tasks: &mut JoinSet<()>,
-    settings: &Settings,
-    engines: &Engines,
-    services: &Services,
-    registry: Arc<Registry>,
-    closings_bell: &Arc<Notify>,
-    stop: &Stop,
-) {
-    let Engines { store, log, reservations, rooms, results } = engines.clone();
-    let hub = Hub {
-        registry,
-        queue: Arc::clone(&services.queue),
-        results: Arc::clone(&results),
-        broadcast_every: Duration::from_millis(settings.sockets.broadcast_interval_ms),
-        presence_every: Duration::from_millis(settings.admission.presence_interval_ms),
-    };
-    tasks.spawn(hub.clone().deliver(stop.work.clone()));
-    tasks.spawn(hub.clone().broadcast(stop.work.clone()));
-    tasks.spawn(hub.report_presence(stop.work.clone()));
+/// How often closings are looked for that nobody has rung for.
+const CLOSINGS_EVERY: Duration = Duration::from_millis(500);
 
-    let queue = Arc::clone(&services.queue);
-    let live_rooms = move || {
-        let queue = Arc::clone(&queue);
+/// Starts background work.
+pub(super) struct Background<'a> {
+    pub tasks: &'a mut JoinSet<()>,
+    pub settings: &'a Settings,
+    pub engines: &'a Engines,
+    pub services: &'a Services,
+    pub stop: &'a Stop,
+}
+
+impl Background<'_> {
+    /// What every process does: watch over ledgers and servers, tell the ledger of closings (who pays is served by any
+    /// gateway, and is to see it at once), and the upkeep of its engines.
+    pub(super) fn for_everybody(&mut self, parts: Parts, keeper: &Keeper, closings_bell: &Arc<Notify>) {
+        let Engines { store, log, reservations, rooms, .. } = self.engines.clone();
+        self.tasks.spawn(parts.watch(PARTS_EVERY, self.stop.work.clone()));
+        let closings = Closings {
+            store: store.clone(),
+            reservations: Arc::clone(&reservations),
+            bell: Arc::clone(closings_bell),
+            period: CLOSINGS_EVERY,
+        };
+        self.tasks.spawn(closings.run(self.stop.work.clone()));
+        let ledgers = recovery::keeper::Keeper {
+            store,
+            log,
+            reservations,
+            rooms,
+            settings: limits::keeper_settings(self.settings),
+            bell: keeper.lost_bell(),
+        };
+        self.tasks.spawn(ledgers.run(self.stop.work.clone()));
+        if let Keeper::Embedded(embedded) = keeper {
+            let every = Duration::from_millis(self.settings.admission.room_save_ms);
+            self.tasks.spawn(embedded.save_rooms(every, self.stop.work.clone()));
+        }
+    }
+
+    /// News for sockets, and the waiting rooms' ticks.
+    pub(super) fn for_gateways(
+        &mut self,
+        registry: Arc<Registry>,
+        door: &Arc<Door>,
+        metrics: &PrometheusHandle,
+    ) {
+        let Engines { rooms, results, .. } = self.engines.clone();
+        let hub = Hub {
+            registry,
+            queue: Arc::clone(&self.services.queue),
+            orders: Arc::clone(&self.services.orders),
+            outcome_within: Duration::from_millis(self.settings.orders.outcome_overdue_ms),
+            results,
+            broadcast_every: Duration::from_millis(self.settings.sockets.broadcast_interval_ms),
+            presence_every: Duration::from_millis(self.settings.admission.presence_interval_ms),
+        };
+        self.tasks.spawn(hub.clone().deliver(self.stop.work.clone()));
+        self.tasks.spawn(hub.clone().broadcast(self.stop.work.clone()));
+        self.tasks.spawn(hub.clone().look_up_outcomes(self.stop.work.clone()));
+        self.tasks.spawn(hub.report_presence(self.stop.work.clone()));
+
+        let queue = Arc::clone(&self.services.queue);
+        let live_rooms = move || {
+            let queue = Arc::clone(&queue);
+            async move {
+                queue.live().await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the live promos could not be read");
+                    Vec::new()
+                })
+            }
+        };
+        let tick = Duration::from_millis(self.settings.admission.tick_ms);
+        self.tasks.spawn(ticker::run(rooms, live_rooms, tick, self.stop.work.clone()));
+        self.tasks.spawn(self.tidy(door, metrics));
+    }
+
+    /// What follows from orders and from the time: the relay, the payment window and the promos' clock.
+    pub(super) fn for_writers(&mut self, closings_bell: &Arc<Notify>) {
+        let Engines { store, log, reservations, .. } = self.engines.clone();
+        let promos = Arc::clone(&self.services.promos);
+        let stop_promos = self.stop.work.clone();
+        self.tasks.spawn(async move {
+            while stop_promos.run_until_cancelled(tokio::time::sleep(PROMO_CLOCK)).await.is_some() {
+                promos.act_on_time(clock::now()).await;
+            }
+        });
+        let relay_settings = limits::relay_settings(self.settings);
+        self.tasks.spawn(relay::run(reservations, log, relay_settings, self.stop.work.clone()));
+        let every = Duration::from_millis(self.settings.orders.expiry_interval_ms);
+        let bell = Arc::clone(closings_bell);
+        self.tasks.spawn(payment_window::run(store, bell, every, self.stop.work.clone()));
+    }
+
+    fn tidy(&self, door: &Arc<Door>, metrics: &PrometheusHandle) -> impl Future<Output = ()> + use<> {
+        let stop = self.stop.work.clone();
+        let (door, metrics) = (Arc::clone(door), metrics.clone());
+        let (orders, users) = (Arc::clone(&self.services.orders), Arc::clone(&self.services.users));
         async move {
-            queue.live().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the live promos could not be read");
-                Vec::new()
-            })
+            while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
+                users.tidy();
+                orders.forget_quiet_shoppers();
+                door.forget_quiet_addresses();
+                metrics.run_upkeep();
+            }
         }
-    };
-    let tick = Duration::from_millis(settings.admission.tick_ms);
-    tasks.spawn(ticker::run(Arc::clone(&rooms), Arc::clone(&results), live_rooms, tick, stop.work.clone()));
-
-    let promos = Arc::clone(&services.promos);
-    let stop_promos = stop.work.clone();
-    tasks.spawn(async move {
-        while stop_promos.run_until_cancelled(tokio::time::sleep(PROMO_CLOCK)).await.is_some() {
-            promos.act_on_time(clock::now()).await;
-        }
-    });
-
-    let relay_settings = limits::relay_settings(settings);
-    tasks.spawn(relay::run(Arc::clone(&reservations), log, relay_settings, stop.work.clone()));
-    let every = Duration::from_millis(settings.orders.expiry_interval_ms);
-    let bell = Arc::clone(closings_bell);
-    tasks.spawn(payment_window::run(store.clone(), Arc::clone(&bell), every, stop.work.clone()));
-    let closings = Closings { store, reservations, rooms, results, bell, period: Duration::from_millis(500) };
-    tasks.spawn(closings.run(stop.work.clone()));
-}
-
-pub(super) fn spawn_tidying(
-    tasks: &mut JoinSet<()>,
-    services: &Services,
-    door: &Arc<Door>,
-    metrics: &PrometheusHandle,
-    stop: &Stop,
-) {
-    let stop = stop.work.clone();
-    let (door, metrics) = (Arc::clone(door), metrics.clone());
-    let (orders, users) = (Arc::clone(&services.orders), Arc::clone(&services.users));
-    tasks.spawn(async move {
-        while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
-            users.tidy();
-            orders.forget_quiet_shoppers();
-            door.forget_quiet_addresses();
-            metrics.run_upkeep();
-        }
-    });
-}
-
-/// Saves the waiting rooms whenever they have changed, and once more at the end. Large rooms take longer to save and are
-/// saved less often, so that it never takes more than a small share of the time.
-pub(super) async fn save_rooms(
-    memory: Arc<MemoryEngine>,
-    file: PathBuf,
-    every: Duration,
-    stop: CancellationToken,
-) {
-    let mut saved = 0;
-    let mut going_on = true;
-    let mut took = Duration::ZERO;
-    while going_on {
-        let pause = every.max(took * SAVING_SHARE);
-        going_on = stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some();
-        let started = Instant::now();
-        let (changes, rooms) = memory.rooms_if_changed(saved);
-        let Some(rooms) = rooms else { continue };
-        let file = file.clone();
-        let writing = tokio::task::spawn_blocking(move || SavedRooms::new(rooms).write(&file));
-        match writing.await.map_err(std::io::Error::other).flatten() {
-            Ok(()) => saved = changes,
-            Err(error) => tracing::warn!(%error, "the waiting rooms could not be saved"),
-        }
-        took = started.elapsed();
     }
 }

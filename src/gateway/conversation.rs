@@ -12,7 +12,7 @@ use crate::{
     random,
     service::{
         order::{OrderService, Placed, Target, Wish},
-        queue::{QueueError, QueueService},
+        queue::{QueueError, QueueService, RoomNow},
         token::{TokenError, Tokens},
     },
 };
@@ -20,7 +20,7 @@ use crate::{
 use super::{
     close::{self, CloseReason},
     protocol::{ByeReason, ClientFrame, ErrorCode, OrderFrame, ServerFrame, Unreadable, WelcomeFrame},
-    registry::{Registry, Socket, TooManySockets},
+    registry::{Registry, Socket, Told, TooManySockets},
     session,
 };
 
@@ -31,6 +31,25 @@ pub struct Gateway {
     pub orders: Arc<OrderService>,
     pub tokens: Arc<Tokens>,
     pub limits: GatewayLimits,
+}
+
+impl Gateway {
+    /// Places the order. Who repeats a request may have missed its outcome too, and is told where they stand.
+    async fn place(&self, wish: Wish) -> Placed {
+        let placed = self.orders.place(wish).await;
+        if let Placed::AcceptedBefore { promo_id: Some(promo), .. } = placed {
+            match self.queue.standings(promo, &[wish.user_id]).await {
+                Ok(standings) => {
+                    for standing in standings {
+                        let user = standing.user_id;
+                        self.registry.push(user, &ServerFrame::State(standing.into()).to_text().into());
+                    }
+                }
+                Err(error) => tracing::warn!(%promo, %error, "a standing could not be read"),
+            }
+        }
+        placed
+    }
 }
 
 /// The bounds on one socket.
@@ -213,20 +232,15 @@ impl Conversation {
             let message = "this socket watches as many promos as it may";
             return Err(ServerFrame::error(ErrorCode::TooManyWatched, message, Some(frame.to_owned())));
         }
-        // Registered before the look, so that no broadcast falls between the two.
-        self.watched.insert(promo);
-        self.gateway.registry.watch(promo, &self.socket);
-        match self.gateway.queue.look(promo).await {
-            Ok(now) => {
-                let queue = ServerFrame::Queue((&now).into());
-                let stock = ServerFrame::Stock((&now).into());
-                Ok(vec![queue.to_text().into(), stock.to_text().into()])
-            }
-            Err(error) => {
-                self.unwatch(promo);
-                Err(trouble(&error, frame))
-            }
+        let now = self.gateway.queue.look(promo).await.map_err(|error| trouble(&error, frame))?;
+        let Told { queue, stock, .. } = self.gateway.registry.watch(promo, &self.socket, told(&now));
+        if self.watched.insert(promo) {
+            return Ok(vec![queue, stock]);
         }
+        // Behind what the outbox holds already.
+        self.socket.push(queue);
+        self.socket.push(stock);
+        Ok(Vec::new())
     }
 
     fn unwatch(&mut self, promo: PromoId) {
@@ -271,8 +285,8 @@ impl Conversation {
             _ => return refused(request_id),
         };
         let wish = Wish { user_id, request_id, target, quantity };
-        let orders = Arc::clone(&self.gateway.orders);
-        Answer::Order(request_id, tokio::spawn(async move { orders.place(wish).await }))
+        let gateway = Arc::clone(&self.gateway);
+        Answer::Order(request_id, tokio::spawn(async move { gateway.place(wish).await }))
     }
 }
 
@@ -292,11 +306,22 @@ fn user(who: Who) -> Option<UserId> {
 /// The frame that answers an order. `None`: the answer follows by itself.
 pub fn order_answer(request_id: RequestId, placed: Placed) -> Option<ServerFrame> {
     match placed {
-        Placed::Accepted(order_id) => Some(ServerFrame::Accepted { request_id, order_id }),
+        Placed::Accepted(order_id) | Placed::AcceptedBefore { order_id, .. } => {
+            Some(ServerFrame::Accepted { request_id, order_id })
+        }
         Placed::Refused { reason, retry_after_ms } => {
             Some(ServerFrame::Refused { request_id, reason, retry_after_ms })
         }
         Placed::Unconfirmed => None,
+    }
+}
+
+/// The frames that tell everybody of the room.
+pub fn told(now: &RoomNow) -> Told {
+    Told {
+        stamp: now.stamp(),
+        queue: ServerFrame::Queue(now.into()).to_text().into(),
+        stock: ServerFrame::Stock(now.into()).to_text().into(),
     }
 }
 

@@ -7,15 +7,23 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock,
     domain::{Phase, PromoId, Standing},
     results::port::{Event, Heard, Results},
-    service::queue::{QueueError, QueueService, RoomNow},
+    service::{
+        order::OrderService,
+        queue::{QueueError, QueueService, RoomNow},
+    },
 };
 
 use super::{
+    conversation::told,
     protocol::{QueueFrame, ServerFrame, StockFrame},
-    registry::Registry,
+    registry::{News, Registry},
 };
+
+/// Overdue outcomes that are looked up at once, at most.
+const OUTCOMES_AT_ONCE: usize = 200;
 
 /// Shoppers asked about in one call, at most.
 const CHUNK: usize = 500;
@@ -25,6 +33,9 @@ const CHUNK: usize = 500;
 pub struct Hub {
     pub registry: Arc<Registry>,
     pub queue: Arc<QueueService>,
+    pub orders: Arc<OrderService>,
+    /// How long an outcome may take before it is looked up.
+    pub outcome_within: Duration,
     pub results: Arc<dyn Results>,
     /// How often broadcasts are looked at.
     pub broadcast_every: Duration,
@@ -47,7 +58,7 @@ impl Hub {
                     metrics::counter!("panicbuy_missed_events_total").increment(1);
                     tracing::warn!("news was missed; every shopper here is told anew where they stand");
                     for promo in self.queue.live().await.unwrap_or_default() {
-                        self.tell_everybody(promo).await;
+                        self.tell_everybody(promo, stands).await;
                     }
                 }
                 Heard::Closed => return,
@@ -56,6 +67,16 @@ impl Hub {
     }
 
     async fn deliver_event(&self, event: &Event) {
+        // Asked of every outcome: it takes note of those that have come.
+        if let Event::Outcome(outcome) = event
+            && !self.orders.is_news(outcome)
+        {
+            return;
+        }
+        self.tell(event).await;
+    }
+
+    async fn tell(&self, event: &Event) {
         match event {
             Event::Standing(standing) if self.registry.is_here(standing.user_id) => {
                 let frame = ServerFrame::State(standing.clone().into());
@@ -69,19 +90,35 @@ impl Hub {
                 let frame = ServerFrame::Accepted { request_id: *request_id, order_id: *order_id };
                 self.registry.push(*user_id, &text(&frame));
             }
-            Event::RoomChanged(promo) => self.tell_everybody(*promo).await,
+            Event::RoomChanged(promo) => self.tell_everybody(*promo, stands).await,
+            Event::RoomRebuilt(promo) => self.tell_everybody(*promo, |_| true).await,
             Event::Standing(_) | Event::Outcome(_) => {}
         }
     }
 
-    /// Tells every shopper here where they stand in the promo, if they stand anywhere.
-    async fn tell_everybody(&self, promo: PromoId) {
+    /// Tells the outcomes whose news was lost, until `stop`.
+    pub async fn look_up_outcomes(self, stop: CancellationToken) {
+        let within_ms = u64::try_from(self.outcome_within.as_millis()).unwrap_or(u64::MAX);
+        while stop.run_until_cancelled(tokio::time::sleep(self.outcome_within / 3)).await.is_some() {
+            let before = clock::now().minus_millis(within_ms);
+            let here = |user| self.registry.is_here(user);
+            match self.orders.overdue_outcomes(before, OUTCOMES_AT_ONCE, here).await {
+                Ok(events) => {
+                    for event in &events {
+                        self.tell(event).await;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "overdue outcomes could not be looked up"),
+            }
+        }
+    }
+
+    /// Tells every shopper here where they stand in the promo, if it is to be `told`.
+    async fn tell_everybody(&self, promo: PromoId, told: impl Fn(&Standing) -> bool + Send + Sync) {
         for chunk in self.registry.shoppers().chunks(CHUNK) {
             match self.queue.standings(promo, chunk).await {
                 Ok(standings) => {
-                    let stands =
-                        |standing: &Standing| standing.phase != Phase::None || standing.order_id.is_some();
-                    for standing in standings.into_iter().filter(stands) {
+                    for standing in standings.into_iter().filter(|standing| told(standing)) {
                         let user = standing.user_id;
                         self.registry.push(user, &text(&ServerFrame::State(standing.into())));
                     }
@@ -122,14 +159,13 @@ impl Hub {
         metrics::gauge!("panicbuy_active_passes", "promo" => promo.to_string()).set(whole(now.view.active));
         let (queue, stock) = (QueueFrame::from(now), StockFrame::from(now));
         let before = said.get(&promo);
-        let news = |same: bool, frame: ServerFrame| {
-            if !same {
-                self.registry.broadcast(promo, &text(&frame));
-            }
+        let news = News {
+            queue: before.is_none_or(|(before, _)| *before != queue),
+            stock: before.is_none_or(|(_, before)| before.available != stock.available),
         };
-        news(before.is_some_and(|(before, _)| *before == queue), ServerFrame::Queue(queue.clone()));
-        let same_stock = before.is_some_and(|(_, before)| before.available == stock.available);
-        news(same_stock, ServerFrame::Stock(stock.clone()));
+        if news.queue || news.stock {
+            self.registry.broadcast(promo, told(now), news);
+        }
         said.insert(promo, (queue, stock));
     }
 
@@ -152,6 +188,11 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whether the shopper has anything to do with the promo.
+fn stands(standing: &Standing) -> bool {
+    standing.phase != Phase::None || standing.order_id.is_some()
 }
 
 fn text(frame: &ServerFrame) -> Utf8Bytes {

@@ -14,7 +14,10 @@ use axum::extract::ws::Utf8Bytes;
 use dashmap::DashMap;
 use tokio::sync::{Notify, mpsc};
 
-use crate::domain::{PromoId, UserId};
+use crate::{
+    domain::{PromoId, UserId},
+    service::queue::Stamp,
+};
 
 /// One socket as the rest of the process sees it.
 #[derive(Debug)]
@@ -51,7 +54,29 @@ pub struct Registry {
     next_id: AtomicU64,
     open: AtomicUsize,
     shoppers: DashMap<UserId, Vec<Arc<Socket>>>,
-    watchers: DashMap<PromoId, HashMap<u64, Arc<Socket>>>,
+    watchers: DashMap<PromoId, Watchers>,
+}
+
+/// Who watches a promo, and what they were told last.
+#[derive(Debug, Default)]
+struct Watchers {
+    sockets: HashMap<u64, Arc<Socket>>,
+    told: Option<Told>,
+}
+
+/// A promo's `queue` and `stock` frames, and how new they are.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub stamp: Stamp,
+    pub queue: Utf8Bytes,
+    pub stock: Utf8Bytes,
+}
+
+/// Which of a promo's frames say something new.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    pub queue: bool,
+    pub stock: bool,
 }
 
 impl Registry {
@@ -106,14 +131,20 @@ impl Registry {
     /// Forgets that the socket watches the promo.
     pub fn unwatch(&self, promo: PromoId, socket: &Socket) {
         self.watchers.remove_if_mut(&promo, |_, watchers| {
-            watchers.remove(&socket.id);
-            watchers.is_empty()
+            watchers.sockets.remove(&socket.id);
+            watchers.sockets.is_empty()
         });
     }
 
-    /// Lets the socket hear a promo's broadcasts.
-    pub fn watch(&self, promo: PromoId, socket: &Arc<Socket>) {
-        self.watchers.entry(promo).or_default().insert(socket.id, Arc::clone(socket));
+    /// Lets the socket hear a promo's broadcasts; returns what it is to hear first: what was seen `now`, or, if that is
+    /// newer, what everybody was told meanwhile.
+    pub fn watch(&self, promo: PromoId, socket: &Arc<Socket>, now: Told) -> Told {
+        let mut watchers = self.watchers.entry(promo).or_default();
+        watchers.sockets.insert(socket.id, Arc::clone(socket));
+        match &watchers.told {
+            Some(told) if told.stamp > now.stamp => told.clone(),
+            _ => watchers.told.insert(now).clone(),
+        }
     }
 
     /// The promos somebody here watches.
@@ -145,11 +176,22 @@ impl Registry {
         }
     }
 
-    /// Puts the frame into the outbox of everybody who watches the promo. The text is shared, not copied.
-    pub fn broadcast(&self, promo: PromoId, frame: &Utf8Bytes) {
-        if let Some(watchers) = self.watchers.get(&promo) {
-            watchers.values().for_each(|socket| socket.push(frame.clone()));
+    /// Puts the frames that say something new into the outbox of everybody who watches the promo, unless somebody has
+    /// heard newer ones already. The texts are shared, not copied.
+    pub fn broadcast(&self, promo: PromoId, now: Told, news: News) {
+        let Some(mut watchers) = self.watchers.get_mut(&promo) else { return };
+        if watchers.told.as_ref().is_some_and(|told| told.stamp > now.stamp) {
+            return;
         }
+        for socket in watchers.sockets.values() {
+            if news.queue {
+                socket.push(now.queue.clone());
+            }
+            if news.stock {
+                socket.push(now.stock.clone());
+            }
+        }
+        watchers.told = Some(now);
     }
 }
 

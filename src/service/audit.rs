@@ -3,7 +3,6 @@
 //! Reads both and compares; changes nothing.
 
 use crate::{
-    domain::PromoId,
     reservation::port::Snapshot,
     store::port::{Books, PoolRow},
 };
@@ -11,7 +10,6 @@ use crate::{
 /// A promo's stock as its two keepers have it.
 #[derive(Clone, Copy, Debug)]
 pub struct Audit {
-    pub promo_id: PromoId,
     pub ledger: Snapshot,
     pub database: PoolRow,
     /// Nothing is lost, nothing is sold twice.
@@ -21,8 +19,8 @@ pub struct Audit {
 impl Audit {
     /// `before` and `after` are the ledger as it was before and after the database was read: a sale does not stand
     /// still for its auditor.
-    pub fn new(promo_id: PromoId, before: &Snapshot, books: &Books, after: Snapshot) -> Self {
-        Self { promo_id, ledger: after, database: books.row, ok: conserved(before, books, &after) }
+    pub fn new(before: &Snapshot, books: &Books, after: Snapshot) -> Self {
+        Self { ledger: after, database: books.row, ok: conserved(before, books, &after) }
     }
 }
 
@@ -43,14 +41,18 @@ fn conserved(before: &Snapshot, books: &Books, after: &Snapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::PoolId;
+    use crate::domain::{Epoch, PoolId, PromoId};
 
     const LEDGER: Snapshot =
         Snapshot { initial: 10, available: 5, pending: 2, sold: 3, holds: 1, version: 7 };
 
+    fn row(initial: u32, sold: u32) -> PoolRow {
+        PoolRow { pool: PoolId::Promo(PromoId(1)), initial, sold, epoch: Epoch::default() }
+    }
+
     fn ok(before: Snapshot, initial: u32, sold: u32, after: Snapshot) -> bool {
-        let row = PoolRow { pool: PoolId::Promo(PromoId(1)), initial, sold };
-        Audit::new(PromoId(1), &before, &Books { row, returning: 0 }, after).ok
+        let row = row(initial, sold);
+        Audit::new(&before, &Books { row, returning: 0 }, after).ok
     }
 
     #[test]
@@ -64,8 +66,8 @@ mod tests {
 
     #[test]
     fn units_on_their_way_back_to_the_ledger_are_allowed_for() {
-        let row = PoolRow { pool: PoolId::Promo(PromoId(1)), initial: 10, sold: 2 };
-        let ok = |returning| Audit::new(PromoId(1), &LEDGER, &Books { row, returning }, LEDGER).ok;
+        let row = row(10, 2);
+        let ok = |returning| Audit::new(&LEDGER, &Books { row, returning }, LEDGER).ok;
         assert!(!ok(0));
         assert!(ok(1));
     }

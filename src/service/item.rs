@@ -11,7 +11,7 @@ use super::{
     to_the_end,
 };
 use crate::{
-    domain::{Item, ItemId, ItemPatch, NewItem, PoolId, Timestamp},
+    domain::{Epoch, Item, ItemId, ItemPatch, NewItem, PoolId, Timestamp},
     reservation::port::{EngineError, Opening, Reservations, WithdrawError},
     store::port::{ItemStore, StockError, StoreError},
 };
@@ -92,6 +92,7 @@ impl ItemService {
             let item = this.store.create_item(&item, now).await?;
             this.catalog.changed();
             let opening = Opening {
+                epoch: Epoch::default(),
                 initial: item.stock,
                 sold: 0,
                 per_user_limit: None,

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod hot;
 pub mod item;
 pub mod order;
 pub mod password;

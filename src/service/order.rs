@@ -3,6 +3,7 @@
 //! Who has read [`OrderService::place`] knows the system. The outcome comes later, from the order writer, over
 //! [`crate::results`]; what becomes of an order after that is in [`later`].
 
+mod awaited;
 pub mod later;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -10,20 +11,22 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use fail::fail_point;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use moka::sync::Cache;
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admission::port::WaitingRooms,
     clock,
-    domain::{ItemId, OrderId, PoolId, Price, PromoId, PromoStatus, Reason, RequestId, UserId},
+    domain::{Epoch, ItemId, OrderId, PoolId, Price, PromoId, PromoStatus, Reason, RequestId, UserId},
     order_log::port::OrderLog,
     random,
-    reservation::port::{Repeat, Reservation, Reservations, Reserved},
-    results::port::{Event, Results},
+    reservation::port::{EngineError, Repeat, Reservation, Reservations, Reserved},
     store::port::OrderStore,
 };
 
+use self::awaited::Awaited;
 use super::catalog::{Catalog, CatalogError};
 
 /// What an order is for.
@@ -48,6 +51,9 @@ pub struct Wish {
 pub enum Placed {
     /// Durable: an outcome follows, or has come already.
     Accepted(OrderId),
+    /// The same, as the answer to a repeated request. Who repeats one may have missed its outcome too: `promo_id` names
+    /// where to look.
+    AcceptedBefore { order_id: OrderId, promo_id: Option<PromoId> },
     /// Nothing was taken.
     Refused { reason: Reason, retry_after_ms: Option<u64> },
     /// The units are held but the log has not confirmed in time. The answer follows by itself, and a repeated
@@ -65,6 +71,9 @@ impl Placed {
 /// What a client is told to wait after a temporary refusal.
 const RETRY_AFTER_MS: u64 = 1000;
 
+/// The pause before a reservation is tried again of which nobody knows whether it was made.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
 /// The bounds of the order path.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderLimits {
@@ -79,6 +88,8 @@ pub struct OrderLimits {
     /// How long a refusal is remembered for a repeated request, and how many are.
     pub refusals_remembered: u64,
     pub refusals_remembered_for: Duration,
+    /// Accepted orders whose outcome is watched for.
+    pub outcomes_awaited: usize,
     /// Payment window of an order at list price.
     pub list_price_payment_window_ms: u64,
 }
@@ -87,14 +98,15 @@ pub struct OrderLimits {
 pub struct OrderService {
     catalog: Arc<Catalog>,
     reservations: Arc<dyn Reservations>,
-    rooms: Arc<dyn WaitingRooms>,
     log: Arc<dyn OrderLog>,
     store: Arc<dyn OrderStore>,
-    results: Arc<dyn Results>,
     closings_bell: Arc<Notify>,
     limits: OrderLimits,
     per_user: DefaultKeyedRateLimiter<UserId>,
     refusals: Cache<(UserId, RequestId), Reason>,
+    /// Requests that may hold units, as far as they came here.
+    tried: Cache<(UserId, RequestId), ()>,
+    awaited: Awaited,
     slots: Semaphore,
     in_flight: TaskTracker,
 }
@@ -111,30 +123,31 @@ struct Offer {
 pub struct OrderEngines {
     pub catalog: Arc<Catalog>,
     pub reservations: Arc<dyn Reservations>,
-    pub rooms: Arc<dyn WaitingRooms>,
     pub log: Arc<dyn OrderLog>,
     pub store: Arc<dyn OrderStore>,
-    pub results: Arc<dyn Results>,
     /// Rung when an order was paid or cancelled, for the relay of closings.
     pub closings_bell: Arc<Notify>,
 }
 
 impl OrderService {
     pub fn new(engines: OrderEngines, limits: OrderLimits) -> Self {
-        let OrderEngines { catalog, reservations, rooms, log, store, results, closings_bell } = engines;
+        let OrderEngines { catalog, reservations, log, store, closings_bell } = engines;
         Self {
             catalog,
             reservations,
-            rooms,
             log,
             store,
-            results,
             closings_bell,
             per_user: RateLimiter::keyed(Quota::per_second(limits.per_user_per_s)),
             refusals: Cache::builder()
                 .max_capacity(limits.refusals_remembered)
                 .time_to_live(limits.refusals_remembered_for)
                 .build(),
+            tried: Cache::builder()
+                .max_capacity(limits.refusals_remembered)
+                .time_to_live(limits.refusals_remembered_for)
+                .build(),
+            awaited: Awaited::new(limits.outcomes_awaited),
             slots: Semaphore::new(limits.max_in_flight),
             in_flight: TaskTracker::new(),
             limits,
@@ -154,13 +167,10 @@ impl OrderService {
 
     async fn place_now(&self, wish: Wish) -> Placed {
         // Before every limit: a repeated request must never be refused while the first one holds units.
-        match self.reservations.find(wish.user_id, wish.request_id).await {
-            Ok(Some(repeat)) => return self.repeat(wish.user_id, repeat).await,
+        match self.find(&wish).await {
+            Ok(Some(repeat)) => return self.repeat(repeat).await,
             Ok(None) => {}
-            Err(error) => {
-                tracing::error!(%error, "a request could not be looked up");
-                return Placed::Unconfirmed;
-            }
+            Err(placed) => return placed,
         }
         if let Some(reason) = self.refusals.get(&(wish.user_id, wish.request_id)) {
             return Placed::refused(reason);
@@ -180,19 +190,51 @@ impl OrderService {
         if !self.log.is_well() {
             return Placed::refused(Reason::Unavailable);
         }
-        match self.reservations.reserve(reservation(&wish, &offer)).await {
+        match self.reserve(reservation(&wish, &offer)).await {
             Ok(Reserved::Held(held)) => {
                 fail_point!("order.reserved", |_| std::process::abort());
-                self.announce(held.user_id, held.pool).await;
+                self.awaited.expect(&held);
                 self.append(held).await
             }
             Ok(Reserved::Repeated { order_id, unlogged }) => {
-                self.repeat(wish.user_id, Repeat { order_id, pool: offer.pool, unlogged }).await
+                self.repeat(Repeat { order_id, pool: offer.pool, unlogged }).await
             }
             Ok(Reserved::Refused(reason)) => self.refuse(&wish, reason),
+            Err(EngineError::Unsure(error)) => {
+                tracing::error!(%error, "an order may hold units, and is left to the relay");
+                Placed::Unconfirmed
+            }
             Err(error) => {
                 tracing::error!(%error, "an order could not be reserved");
                 Placed::refused(Reason::Unavailable)
+            }
+        }
+    }
+
+    /// The order that the request became before. `Err`: nobody can know now, and this is the answer.
+    async fn find(&self, wish: &Wish) -> Result<Option<Repeat>, Placed> {
+        let request = (wish.user_id, wish.request_id);
+        self.reservations.find(request.0, request.1).await.map_err(|error| {
+            tracing::error!(%error, "a request could not be looked up");
+            // "Refused" says that nothing was taken, and of a request that came here before this may not be so.
+            if self.tried.contains_key(&request) {
+                Placed::Unconfirmed
+            } else {
+                Placed::refused(Reason::Unavailable)
+            }
+        })
+    }
+
+    /// Reserves. While it is unclear whether that was done, it is tried again: the same request takes its units once.
+    async fn reserve(&self, order: Reservation) -> Result<Reserved, EngineError> {
+        self.tried.insert((order.user_id, order.request_id), ());
+        let deadline = Instant::now() + self.limits.confirm_within;
+        loop {
+            match self.reservations.reserve(order.clone()).await {
+                Err(EngineError::Unsure(_)) if Instant::now() + RETRY_PAUSE < deadline => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                answer => return answer,
             }
         }
     }
@@ -240,13 +282,11 @@ impl OrderService {
     }
 
     /// Answers a repeated request as the first one.
-    async fn repeat(&self, user: UserId, repeat: Repeat) -> Placed {
-        if let Some(unlogged) = repeat.unlogged {
-            return self.append(unlogged).await;
+    async fn repeat(&self, repeat: Repeat) -> Placed {
+        match repeat.unlogged {
+            Some(unlogged) => self.append(unlogged).await,
+            None => Placed::AcceptedBefore { order_id: repeat.order_id, promo_id: repeat.pool.promo() },
         }
-        // Who repeats a request may have missed its outcome too.
-        self.announce(user, repeat.pool).await;
-        Placed::Accepted(repeat.order_id)
     }
 
     /// Makes the reservation durable. The shopper is told "accepted" only after this.
@@ -258,6 +298,7 @@ impl OrderService {
                 if let Err(error) = self.reservations.logged(pool, &[order_id]).await {
                     tracing::warn!(%order_id, %error, "a logged reservation will be logged once more");
                 }
+                self.awaited.answered(order_id);
                 return Placed::Accepted(order_id);
             }
             Ok(Err(error)) => tracing::error!(%order_id, %error, "a reservation is left to the relay"),
@@ -274,28 +315,11 @@ impl OrderService {
         }
     }
 
-    /// Whether the order log takes orders.
-    pub fn log_is_well(&self) -> bool {
-        self.log.is_well()
-    }
-
     fn refuse(&self, wish: &Wish, reason: Reason) -> Placed {
         if !reason.is_temporary() {
             self.refusals.insert((wish.user_id, wish.request_id), reason);
         }
         Placed::refused(reason)
-    }
-
-    /// Tells the shopper's other sockets that an order is under way. Before the append, so that the writer's news,
-    /// which can only come after it, is never overtaken.
-    async fn announce(&self, user: UserId, pool: PoolId) {
-        let Some(promo) = pool.promo() else { return };
-        match self.rooms.standings(promo, &[user]).await {
-            Ok(standings) => {
-                self.results.publish(standings.into_iter().map(Event::Standing).collect()).await;
-            }
-            Err(error) => tracing::warn!(%user, %error, "a standing could not be read"),
-        }
     }
 
     /// Forgets shoppers who have been quiet, so that the limiter's memory is bounded. To be called now and then.
@@ -322,12 +346,13 @@ fn reservation(wish: &Wish, offer: &Offer) -> Reservation {
         price: offer.price,
         payment_window_ms: offer.payment_window_ms,
         reserved_at: clock::now(),
+        epoch: Epoch::default(),
     }
 }
 
 fn count(placed: Placed) {
     let result = match placed {
-        Placed::Accepted(_) => "accepted",
+        Placed::Accepted(_) | Placed::AcceptedBefore { .. } => "accepted",
         Placed::Refused { reason, .. } => reason.as_str(),
         Placed::Unconfirmed => "unconfirmed",
     };

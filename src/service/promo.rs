@@ -15,11 +15,12 @@ use super::{
     unsold::Unsold,
 };
 use crate::{
-    admission::port::{RoomSettings, WaitingRooms},
-    clock,
-    domain::{Admission, DrawKey, NewPromo, PoolId, Promo, PromoId, PromoStage, Timestamp},
+    admission::{
+        port::{RoomSettings, WaitingRooms},
+        ticker,
+    },
+    domain::{Admission, DrawKey, Epoch, NewPromo, PoolId, Promo, PromoId, PromoStage, Timestamp},
     reservation::port::{EngineError, Gate, Insufficient, Opening, Reservations, WithdrawError},
-    results::port::{Event, Results},
     store::port::{OrderStore, PromoStore, StageError, StoreError},
 };
 
@@ -112,7 +113,6 @@ pub struct PromoService {
     orders: Arc<dyn OrderStore>,
     reservations: Arc<dyn Reservations>,
     waiting_rooms: Arc<dyn WaitingRooms>,
-    results: Arc<dyn Results>,
     catalog: Arc<Catalog>,
     shelf: Shelf,
     unsold: Unsold,
@@ -127,7 +127,6 @@ impl PromoService {
         orders: Arc<dyn OrderStore>,
         reservations: Arc<dyn Reservations>,
         waiting_rooms: Arc<dyn WaitingRooms>,
-        results: Arc<dyn Results>,
         catalog: Arc<Catalog>,
         rooms: RoomLimits,
     ) -> Self {
@@ -138,7 +137,6 @@ impl PromoService {
             orders,
             reservations,
             waiting_rooms,
-            results,
             catalog,
             shelf,
             unsold,
@@ -330,13 +328,13 @@ impl PromoService {
             Err(refusal) => {
                 if let Err(error) = self.reservations.deposit(item, draft.stock).await {
                     let units = draft.stock;
-                    tracing::error!(pool = %item, units, %error, "units are missing from the ledger until the next start");
+                    tracing::error!(pool = %item, units, %error, "units are missing from the ledger until it is built anew");
                 }
                 return Err(refusal.into());
             }
         };
         self.open(&promo).await.inspect_err(|error| {
-            tracing::error!(promo = %id, %error, "a promo is published but will only open at the next start");
+            tracing::error!(promo = %id, %error, "a promo is published, and is opened as soon as its ledger is missed");
         })?;
         metrics::counter!("panicbuy_promos_published_total").increment(1);
         Ok(promo)
@@ -344,6 +342,7 @@ impl PromoService {
 
     async fn open(&self, promo: &Promo) -> Result<(), EngineError> {
         let opening = Opening {
+            epoch: Epoch::default(),
             initial: promo.stock,
             sold: 0,
             per_user_limit: Some(promo.per_user_limit),
@@ -370,15 +369,10 @@ impl PromoService {
             this.reservations.set_gate(PoolId::Promo(id), gate(&promo)).await?;
             if before != promo.stage {
                 tracing::info!(promo = %id, from = before.as_str(), to = to.as_str(), "a promo changed its stage");
-                let news = match promo.stage {
-                    // This tick sends everybody home.
-                    PromoStage::Ended => {
-                        let ticked = this.waiting_rooms.tick(id, clock::now()).await?;
-                        ticked.changed.into_iter().map(Event::Standing).collect()
-                    }
-                    _ => vec![Event::RoomChanged(id)],
-                };
-                this.results.publish(news).await;
+            }
+            if promo.stage == PromoStage::Ended {
+                // Sends everybody home who still waits.
+                ticker::tick(this.waiting_rooms.as_ref(), id).await?;
             }
             Ok(promo)
         })
@@ -394,7 +388,7 @@ impl PromoService {
         let before = self.reservations.snapshot(pool).await?;
         let books = self.orders.books(pool).await?.ok_or(AskPromoError::NotFound)?;
         let after = self.reservations.snapshot(pool).await?;
-        Ok(Audit::new(id, &before, &books, after))
+        Ok(Audit::new(&before, &books, after))
     }
 }
 

@@ -1,11 +1,14 @@
 //! The waiting room as a shopper uses it: join, leave, look.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crate::{
     admission::port::{JoinError, RoomView, WaitingRooms},
     clock,
-    domain::{Phase, Promo, PromoId, PromoStatus, Standing, UserId},
+    domain::{Epoch, Phase, Promo, PromoId, PromoStatus, Standing, UserId},
     reservation::port::EngineError,
 };
 
@@ -39,17 +42,37 @@ pub struct RoomNow {
     pub promo: Arc<Promo>,
     pub status: PromoStatus,
     pub view: RoomView,
+    /// Grows with every look of this process.
+    look: u64,
+}
+
+/// How new a look at a room is. Looks that overlap may end in another order than that in which they saw the room, and
+/// nobody is to be shown a head that goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    epoch: Epoch,
+    head: u64,
+    version: u64,
+    look: u64,
+}
+
+impl RoomNow {
+    pub fn stamp(&self) -> Stamp {
+        let RoomView { epoch, head, version, .. } = self.view;
+        Stamp { epoch, head, version, look: self.look }
+    }
 }
 
 /// The waiting rooms of published promos.
 pub struct QueueService {
     catalog: Arc<Catalog>,
     rooms: Arc<dyn WaitingRooms>,
+    looks: AtomicU64,
 }
 
 impl QueueService {
     pub fn new(catalog: Arc<Catalog>, rooms: Arc<dyn WaitingRooms>) -> Self {
-        Self { catalog, rooms }
+        Self { catalog, rooms, looks: AtomicU64::new(0) }
     }
 
     /// Gives the shopper a place, or returns where they stand already.
@@ -68,8 +91,9 @@ impl QueueService {
     /// What everybody may see of the promo's room right now.
     pub async fn look(&self, promo: PromoId) -> Result<RoomNow, QueueError> {
         let promo = self.published(promo).await?;
+        let look = self.looks.fetch_add(1, Ordering::Relaxed);
         let view = self.rooms.view(promo.id).await?;
-        Ok(RoomNow { status: promo.status(clock::now()), promo, view })
+        Ok(RoomNow { status: promo.status(clock::now()), promo, view, look })
     }
 
     /// Where the shopper stands in every promo that is live, or ended with orders to pay, if they stand anywhere.

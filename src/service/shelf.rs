@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::catalog::{Catalog, CatalogError};
 use crate::{
     domain::{Item, PoolId, Promo, PromoStage, Timestamp},
-    reservation::port::Reservations,
+    reservation::port::{Reservations, Snapshot},
 };
 
 /// A promo as it is shown.
@@ -24,6 +24,8 @@ pub struct ShownPromo {
 #[derive(Clone, Debug)]
 pub struct ShownItem {
     pub item: Arc<Item>,
+    /// What the item's own pool has not sold: from its ledger, or while that is being recovered, as the catalogue has it.
+    pub stock: u32,
     /// Of the item's own pool. `None` while the stock is being recovered.
     pub available: Option<u32>,
     /// The ongoing promo, or else the next one.
@@ -43,12 +45,14 @@ impl Shelf {
     }
 
     pub async fn item(&self, item: Arc<Item>, now: Timestamp) -> Result<ShownItem, CatalogError> {
-        let available = self.available(PoolId::Item(item.id)).await;
+        let units = self.units(PoolId::Item(item.id)).await;
+        let stock = units.map_or(item.stock, |units| units.initial - units.sold);
+        let available = units.map(|units| units.available);
         let promo = match self.catalog.current_promo(item.id, now).await? {
             Some(promo) => Some(self.promo(promo).await),
             None => None,
         };
-        Ok(ShownItem { item, available, promo })
+        Ok(ShownItem { item, stock, available, promo })
     }
 
     /// A page of items; at most a hundred, so all ledgers may be asked at once.
@@ -60,7 +64,7 @@ impl Shelf {
         let available = match promo.stage {
             // The units are still the item's.
             PromoStage::Draft => Some(0),
-            _ => self.available(PoolId::Promo(promo.id)).await,
+            _ => self.units(PoolId::Promo(promo.id)).await.map(|units| units.available),
         };
         ShownPromo { promo, available }
     }
@@ -70,9 +74,9 @@ impl Shelf {
         join_all(promos.iter().map(|promo| self.promo(Arc::clone(promo)))).await
     }
 
-    async fn available(&self, pool: PoolId) -> Option<u32> {
+    async fn units(&self, pool: PoolId) -> Option<Snapshot> {
         match self.reservations.snapshot(pool).await {
-            Ok(snapshot) => Some(snapshot.available),
+            Ok(snapshot) => Some(snapshot),
             Err(error) => {
                 tracing::debug!(%pool, %error, "stock is shown as unknown");
                 None

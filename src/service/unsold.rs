@@ -180,7 +180,7 @@ impl Unsold {
             return;
         }
         if let Err(error) = self.reservations.deposit(pool, units).await {
-            tracing::error!(%pool, units, %error, "units are missing from the ledger until the next start");
+            tracing::error!(%pool, units, %error, "units are missing from the ledger until it is built anew");
         }
     }
 
