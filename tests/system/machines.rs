@@ -1,15 +1,17 @@
 //! Properties of the pure state machines under generated histories.
 
-mod history;
+pub mod history;
+pub mod world;
 
 use std::collections::{HashMap, HashSet};
 
-use history::{Command, World, commands, users};
+use history::{Command, commands, users};
 use panicbuy::{
     domain::{OrderId, Phase, Reason, UserId},
     reservation::port::{Closed, Reserved},
 };
 use proptest::prelude::*;
+use world::World;
 
 /// What a history has shown so far, to hold later answers against.
 #[derive(Default)]
@@ -115,7 +117,7 @@ proptest! {
         for (user, key) in &joins {
             world.join_with_key(UserId(*user), *key);
         }
-        world.pass_time(history::UNTIL_OPEN_MS);
+        world.pass_time(world::UNTIL_OPEN_MS);
         joins.sort_unstable_by_key(|(user, key)| (*key, *user));
         for (index, (user, _)) in joins.iter().enumerate() {
             let number = world.pool.standing(world.promo, UserId(*user)).number;
@@ -129,7 +131,7 @@ proptest! {
 fn nobody_joins_the_draw_once_the_seed_is_public() {
     let mut world = World::new(1, 1);
     world.join_with_key(UserId(1), 500);
-    world.skip_time(history::UNTIL_OPEN_MS);
+    world.skip_time(world::UNTIL_OPEN_MS);
     world.join_with_key(UserId(2), 0);
     assert_eq!(world.pool.standing(world.promo, UserId(1)).number, Some(1));
     assert_eq!(world.pool.standing(world.promo, UserId(2)).number, Some(2));

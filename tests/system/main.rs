@@ -3,9 +3,11 @@
 mod api;
 mod asyncapi;
 mod crash;
+mod embedded;
 mod gateway;
 mod hostile;
 mod machines;
+mod model;
 mod openapi;
 mod repeats;
 mod sale;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod described;
+pub mod home;
 pub mod process;
 pub mod shop;
 
@@ -16,8 +17,9 @@ use panicbuy::{
     store::sqlite::{SqliteSettings, SqliteStore},
     telemetry,
 };
-use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
+
+use self::home::Home;
 
 pub const ADMIN_EMAIL: &str = "admin@shop.example";
 pub const ADMIN_PASSWORD: &str = "correct horse battery";
@@ -29,7 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     pub address: SocketAddr,
     pub services: Services,
-    pub directory: TempDir,
+    pub home: Home,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -42,12 +44,12 @@ impl Server {
 
     /// A server with these flags beside the usual ones.
     pub async fn with(flags: &[&str]) -> Self {
-        Self::at(TempDir::new().unwrap(), flags).await
+        Self::at(Home::new(), flags).await
     }
 
-    /// A server on the database in this directory.
-    pub async fn at(directory: TempDir, flags: &[&str]) -> Self {
-        let settings = settings(directory.path(), flags);
+    /// A server in this home.
+    pub async fn at(home: Home, flags: &[&str]) -> Self {
+        let settings = settings(&home, flags);
         let listener = server::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let app = App::start(settings, metrics()).await.unwrap();
@@ -56,20 +58,20 @@ impl Server {
         let serving = tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
         }));
-        Self { address, services, directory, stop, serving }
+        Self { address, services, home, stop, serving }
     }
 
     /// Another program's connections to the server's database.
     pub async fn database(&self) -> SqliteStore {
-        let file = self.directory.path().join("shop.db");
+        let file = self.home.file("shop.db");
         SqliteStore::open(&format!("sqlite:{}", file.display()), &SqliteSettings::default()).await.unwrap()
     }
 
-    /// Begins the shutdown and waits until the server is gone; returns its directory.
-    pub async fn stop(self) -> TempDir {
+    /// Begins the shutdown and waits until the server is gone; returns its home.
+    pub async fn stop(self) -> Home {
         let _ = self.stop.send(());
         tokio::time::timeout(PATIENCE, self.serving).await.expect("the server stops").unwrap().unwrap();
-        self.directory
+        self.home
     }
 
     /// Begins the shutdown; [`Self::stop`] is the one that waits.
@@ -79,22 +81,13 @@ impl Server {
     }
 }
 
-fn settings(directory: &std::path::Path, flags: &[&str]) -> Settings {
-    let database = format!("sqlite:{}", directory.join("shop.db").display());
-    let usual = [
-        "panicbuy",
-        "serve",
-        "--database-url",
-        &database,
-        "--admin-email",
-        ADMIN_EMAIL,
-        "--admin-password",
-        ADMIN_PASSWORD,
-    ];
-    let cli = Cli::try_parse_from(usual.iter().chain(flags)).unwrap();
+fn settings(home: &Home, flags: &[&str]) -> Settings {
+    let usual = ["panicbuy", "serve", "--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD];
+    let of_home = home.flags().iter().map(String::as_str);
+    let cli = Cli::try_parse_from(usual.into_iter().chain(of_home).chain(flags.iter().copied())).unwrap();
     match cli.command {
         Command::Serve(settings) => *settings,
-        Command::Demo(_) | Command::Openapi => unreachable!("serve was asked for"),
+        _ => unreachable!("serve was asked for"),
     }
 }
 
@@ -105,13 +98,22 @@ pub fn metrics() -> PrometheusHandle {
 }
 
 /// Waits until `condition` gives an answer.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, condition: impl FnMut() -> F) -> T {
+    eventually_within(PATIENCE, what, condition).await
+}
+
+/// Waits until `condition` gives an answer, perhaps for longer than usual.
+pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         if let Some(answer) = condition().await {
             return answer;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true within {PATIENCE:?}");
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true within {patience:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

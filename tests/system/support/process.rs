@@ -3,11 +3,10 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use super::{ADMIN_EMAIL, ADMIN_PASSWORD, eventually};
+use super::{ADMIN_EMAIL, ADMIN_PASSWORD, eventually, home::Home};
 
 /// A running `panicbuy serve`.
 pub struct Process {
@@ -16,9 +15,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the program on the database in `directory`; `failpoints` are those of the `fail` crate.
-    pub fn start(directory: &Path, failpoints: &str, flags: &[&str]) -> Self {
-        let mut child = command(directory)
+    /// Starts the program in this home; `failpoints` are those of the `fail` crate.
+    pub fn start(home: &Home, failpoints: &str, flags: &[&str]) -> Self {
+        let mut child = command(home)
             .args(flags)
             .env("FAILPOINTS", failpoints)
             .stdout(Stdio::piped())
@@ -32,8 +31,8 @@ impl Process {
     }
 
     /// Starts the program where it cannot run; returns what it says.
-    pub fn refused(directory: &Path) -> String {
-        let output = command(directory).output().unwrap();
+    pub fn refused(home: &Home) -> String {
+        let output = command(home).output().unwrap();
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     }
@@ -58,15 +57,15 @@ impl Process {
     }
 }
 
-/// `panicbuy serve` on the database in this directory.
-fn command(directory: &Path) -> Command {
+/// `panicbuy serve` in this home.
+fn command(home: &Home) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_panicbuy"));
-    command
-        .arg("serve")
-        .args(["--listen", "127.0.0.1:0", "--log", "warn"])
-        .arg("--database-url")
-        .arg(format!("sqlite:{}", directory.join("shop.db").display()))
-        .args(["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]);
+    command.arg("serve").args(["--listen", "127.0.0.1:0", "--log", "warn"]).args(home.flags()).args([
+        "--admin-email",
+        ADMIN_EMAIL,
+        "--admin-password",
+        ADMIN_PASSWORD,
+    ]);
     command
 }
 
