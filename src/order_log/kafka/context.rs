@@ -1,6 +1,11 @@
 //! What librdkafka tells by itself: log lines and errors, as log lines of ours.
 
-use rdkafka::{ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 
 /// Passes on what a client tells.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +26,12 @@ impl ClientContext for Lines {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+        // Told at every attempt to connect, many times a second; that the log is not well is told elsewhere.
+        if let KafkaError::Global(AllBrokersDown | BrokerTransportFailure) = error {
+            tracing::debug!(%error, reason, "Kafka's brokers do not answer");
+            return;
+        }
         tracing::warn!(%error, reason, "Kafka's client has met an error");
     }
 }
