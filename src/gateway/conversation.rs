@@ -4,14 +4,13 @@ use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
 
 use axum::extract::ws::Utf8Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::task::JoinHandle;
 
 use crate::{
     clock,
     domain::{PromoId, Reason, RequestId, Standing, Timestamp, UserId},
     random,
     service::{
-        order::{OrderService, Placed, Target, Wish},
+        order::{OrderService, Placed, Placing, Target, Wish},
         queue::{QueueError, QueueService, RoomNow},
         token::{TokenError, Tokens},
     },
@@ -31,25 +30,6 @@ pub struct Gateway {
     pub orders: Arc<OrderService>,
     pub tokens: Arc<Tokens>,
     pub limits: GatewayLimits,
-}
-
-impl Gateway {
-    /// Places the order. Who repeats a request may have missed its outcome too, and is told where they stand.
-    async fn place(&self, wish: Wish) -> Placed {
-        let placed = self.orders.place(wish).await;
-        if let Placed::AcceptedBefore { promo_id: Some(promo), .. } = placed {
-            match self.queue.standings(promo, &[wish.user_id]).await {
-                Ok(standings) => {
-                    for standing in standings {
-                        let user = standing.user_id;
-                        self.registry.push(user, &ServerFrame::State(standing.into()).to_text().into());
-                    }
-                }
-                Err(error) => tracing::warn!(%promo, %error, "a standing could not be read"),
-            }
-        }
-        placed
-    }
 }
 
 /// The bounds on one socket.
@@ -98,8 +78,8 @@ enum Who {
 /// What a frame leads to.
 pub enum Answer {
     Frames(Vec<Utf8Bytes>),
-    /// An order is under way; [`order_answer`] turns its result into a frame.
-    Order(RequestId, JoinHandle<Placed>),
+    /// An order is under way; [`Conversation::answer_order`] turns its result into frames.
+    Order(RequestId, Placing),
     /// The socket must close, after this frame if there is one.
     Close(CloseReason, Option<ServerFrame>),
 }
@@ -238,8 +218,8 @@ impl Conversation {
             return Ok(vec![queue, stock]);
         }
         // Behind what the outbox holds already.
-        self.socket.push(queue);
-        self.socket.push(stock);
+        self.socket.outbox.push(queue);
+        self.socket.outbox.push(stock);
         Ok(Vec::new())
     }
 
@@ -285,8 +265,33 @@ impl Conversation {
             _ => return refused(request_id),
         };
         let wish = Wish { user_id, request_id, target, quantity };
-        let gateway = Arc::clone(&self.gateway);
-        Answer::Order(request_id, tokio::spawn(async move { gateway.place(wish).await }))
+        Answer::Order(request_id, self.gateway.orders.place(wish))
+    }
+
+    /// The frames that answer an order; none if the answer follows by itself. Who repeats a request may have missed its
+    /// outcome too, and is told where they stand.
+    pub async fn answer_order(&self, request_id: RequestId, placed: Placed) -> Vec<Utf8Bytes> {
+        let answer = match placed {
+            Placed::Accepted(order_id) | Placed::AcceptedBefore { order_id, .. } => {
+                ServerFrame::Accepted { request_id, order_id }
+            }
+            Placed::Refused { reason, retry_after_ms } => {
+                ServerFrame::Refused { request_id, reason, retry_after_ms }
+            }
+            Placed::Unconfirmed => return Vec::new(),
+        };
+        let mut frames = vec![answer.to_text().into()];
+        if let (Placed::AcceptedBefore { promo_id: Some(promo), .. }, Some(user)) = (placed, user(self.who)) {
+            match self.gateway.queue.standings(promo, &[user]).await {
+                Ok(found) => {
+                    frames.extend(
+                        found.into_iter().map(|found| ServerFrame::State(found.into()).to_text().into()),
+                    );
+                }
+                Err(error) => tracing::warn!(%promo, %error, "a standing could not be read"),
+            }
+        }
+        frames
     }
 }
 
@@ -300,19 +305,6 @@ fn user(who: Who) -> Option<UserId> {
     match who {
         Who::Shopper { user_id, .. } => Some(user_id),
         Who::Stranger | Who::Visitor => None,
-    }
-}
-
-/// The frame that answers an order. `None`: the answer follows by itself.
-pub fn order_answer(request_id: RequestId, placed: Placed) -> Option<ServerFrame> {
-    match placed {
-        Placed::Accepted(order_id) | Placed::AcceptedBefore { order_id, .. } => {
-            Some(ServerFrame::Accepted { request_id, order_id })
-        }
-        Placed::Refused { reason, retry_after_ms } => {
-            Some(ServerFrame::Refused { request_id, reason, retry_after_ms })
-        }
-        Placed::Unconfirmed => None,
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
 
 use axum::extract::ws::Utf8Bytes;
 use dashmap::DashMap;
-use tokio::sync::{Notify, mpsc};
 
+use super::outbox::Outbox;
 use crate::{
     domain::{PromoId, UserId},
     service::queue::Stamp,
@@ -23,23 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Socket {
     id: u64,
-    outbox: mpsc::Sender<Utf8Bytes>,
-    /// Rung once the outbox was full: the socket must close as a slow consumer.
-    too_slow: Notify,
-}
-
-impl Socket {
-    /// Puts a frame into the outbox, or marks the socket as too slow.
-    pub fn push(&self, frame: Utf8Bytes) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.outbox.try_send(frame) {
-            self.too_slow.notify_one();
-        }
-    }
-
-    /// Completes once the socket was too slow.
-    pub async fn too_slow(&self) {
-        self.too_slow.notified().await;
-    }
+    /// Frames that are to be written.
+    pub outbox: Outbox,
 }
 
 /// The shopper holds as many sockets as one may.
@@ -92,11 +77,10 @@ impl Registry {
         }
     }
 
-    /// A new socket, known to nobody yet, and its outbox.
-    pub fn socket(&self) -> (Arc<Socket>, mpsc::Receiver<Utf8Bytes>) {
-        let (outbox, frames) = mpsc::channel(self.outbox_frames);
+    /// A new socket, known to nobody yet.
+    pub fn socket(&self) -> Arc<Socket> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        (Arc::new(Socket { id, outbox, too_slow: Notify::new() }), frames)
+        Arc::new(Socket { id, outbox: Outbox::new(self.outbox_frames) })
     }
 
     /// Counts a socket that is being opened; `None` if `max` are open. It is counted until the permit is dropped.
@@ -165,14 +149,17 @@ impl Registry {
     /// Puts the frame into the outbox of each of the shopper's sockets.
     pub fn push(&self, user: UserId, frame: &Utf8Bytes) {
         if let Some(sockets) = self.shoppers.get(&user) {
-            sockets.iter().for_each(|socket| socket.push(frame.clone()));
+            sockets.iter().for_each(|socket| socket.outbox.push(frame.clone()));
         }
     }
 
     /// Puts the frame into the outbox of each of the shopper's sockets but this one.
     pub fn push_to_others(&self, user: UserId, but: &Socket, frame: &Utf8Bytes) {
         if let Some(sockets) = self.shoppers.get(&user) {
-            sockets.iter().filter(|socket| socket.id != but.id).for_each(|socket| socket.push(frame.clone()));
+            sockets
+                .iter()
+                .filter(|socket| socket.id != but.id)
+                .for_each(|socket| socket.outbox.push(frame.clone()));
         }
     }
 
@@ -185,10 +172,10 @@ impl Registry {
         }
         for socket in watchers.sockets.values() {
             if news.queue {
-                socket.push(now.queue.clone());
+                socket.outbox.push(now.queue.clone());
             }
             if news.stock {
-                socket.push(now.stock.clone());
+                socket.outbox.push(now.stock.clone());
             }
         }
         watchers.told = Some(now);

@@ -11,25 +11,23 @@ use axum::{
     extract::ws::{CloseFrame, Message, Utf8Bytes},
 };
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, Sleep, sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock, domain::RequestId, random, service::order::Placed};
+use crate::{
+    clock,
+    domain::RequestId,
+    random,
+    service::order::{Placed, Placing},
+};
 
 use super::{
     close::{self, CloseReason},
-    conversation::{Answer, Conversation, Gateway, order_answer},
+    conversation::{Answer, Conversation, Gateway},
     protocol::{ByeReason, MAX_CLIENT_FRAME, ServerFrame},
     registry::Socket,
 };
-
-/// Frames written before one flush, at most.
-const WRITE_BATCH: usize = 32;
 
 /// How long a write may still take once the server shuts down: one client must not hold up the others' goodbye.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -56,13 +54,12 @@ enum End {
 }
 
 /// An order whose answer is awaited.
-type InFlight = (RequestId, JoinHandle<Placed>);
+type InFlight = (RequestId, Placing);
 
 struct Session<W> {
     wire: W,
     gateway: Arc<Gateway>,
     socket: Arc<Socket>,
-    outbox: mpsc::Receiver<Utf8Bytes>,
     conversation: Conversation,
     in_flight: Option<InFlight>,
     shutdown: CancellationToken,
@@ -71,15 +68,21 @@ struct Session<W> {
     hello_by: Instant,
 }
 
-/// Runs a socket until it closes, however that happens.
-pub async fn run(wire: impl Wire, gateway: Arc<Gateway>, shutdown: CancellationToken) {
-    let (socket, outbox) = gateway.registry.socket();
+/// Runs a socket until it closes, however that happens, and lets go of `held` then.
+///
+/// Not an `async fn`: the future would hold the wire twice, as its argument and as a part of the session.
+pub fn run(
+    wire: impl Wire,
+    gateway: Arc<Gateway>,
+    shutdown: CancellationToken,
+    held: impl Send,
+) -> impl Future<Output = ()> + Send {
+    let socket = gateway.registry.socket();
     let now = Instant::now();
     let mut session = Session {
         wire,
         conversation: Conversation::new(Arc::clone(&gateway), Arc::clone(&socket)),
         socket,
-        outbox,
         in_flight: None,
         shutdown,
         heard_at: now,
@@ -87,8 +90,12 @@ pub async fn run(wire: impl Wire, gateway: Arc<Gateway>, shutdown: CancellationT
         hello_by: now + Duration::from_millis(gateway.limits.hello_within_ms),
         gateway,
     };
-    let end = session.talk().await;
-    session.end(end).await;
+    async move {
+        let end = session.talk().await;
+        // Once in a socket's life, so it is not to take room in it.
+        Box::pin(session.end(end)).await;
+        drop(held);
+    }
 }
 
 impl<W: Wire> Session<W> {
@@ -104,9 +111,9 @@ impl<W: Wire> Session<W> {
                     let bye = bye(ByeReason::GoingAway, self.gateway.limits.reconnect_spread_ms);
                     Err(End::Close(close::GOING_AWAY, Some(bye)))
                 }
-                () = socket.too_slow() => Err(End::Close(close::SLOW_CONSUMER, None)),
+                () = socket.outbox.overflowed() => Err(End::Close(close::SLOW_CONSUMER, None)),
                 answer = answer(&mut self.in_flight), if !idle => self.send_answer(answer).await,
-                frame = self.outbox.recv(), if idle => self.send_from_outbox(frame).await,
+                frames = socket.outbox.take(), if idle => self.send(frames).await,
                 () = &mut alarm => self.ring(&mut alarm).await,
                 message = self.wire.next(), if idle => self.hear(message, &mut alarm).await,
             };
@@ -117,19 +124,7 @@ impl<W: Wire> Session<W> {
     }
 
     async fn send_answer(&mut self, (request_id, placed): (RequestId, Placed)) -> Result<(), End> {
-        match order_answer(request_id, placed) {
-            Some(frame) => self.send([frame.to_text().into()]).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn send_from_outbox(&mut self, first: Option<Utf8Bytes>) -> Result<(), End> {
-        let mut frames: Vec<Utf8Bytes> = first.into_iter().collect();
-        while frames.len() < WRITE_BATCH
-            && let Ok(frame) = self.outbox.try_recv()
-        {
-            frames.push(frame);
-        }
+        let frames = Box::pin(self.conversation.answer_order(request_id, placed)).await;
         self.send(frames).await
     }
 
@@ -186,7 +181,8 @@ impl<W: Wire> Session<W> {
         match message {
             Message::Text(text) if text.len() <= MAX_CLIENT_FRAME => {
                 let was_stranger = self.conversation.is_stranger();
-                match self.conversation.hear(&text).await {
+                // On the heap only while a frame is answered: most of a socket's life it waits, and many thousand do.
+                match Box::pin(self.conversation.hear(&text)).await {
                     Answer::Frames(frames) => self.send(frames).await?,
                     Answer::Order(request_id, placing) => self.in_flight = Some((request_id, placing)),
                     Answer::Close(reason, last) => return Err(End::Close(reason, last)),
@@ -211,16 +207,16 @@ impl<W: Wire> Session<W> {
             }
             wire.flush().await
         };
-        within(limit, &self.socket, &self.shutdown, writing).await
+        Box::pin(within(limit, &self.socket, &self.shutdown, writing)).await
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
         let limit = Duration::from_millis(self.gateway.limits.write_within_ms);
-        within(limit, &self.socket, &self.shutdown, self.wire.send(message)).await
+        Box::pin(within(limit, &self.socket, &self.shutdown, self.wire.send(message))).await
     }
 
     /// Says why, closes, and reads until the client has closed too, so that it hears the reason. All of it in bounded time.
-    async fn end(mut self, end: End) {
+    async fn end(&mut self, end: End) {
         let limit = Duration::from_millis(self.gateway.limits.close_within_ms);
         let (reason, last, answers) = match end {
             End::Gone => return,
@@ -257,7 +253,7 @@ async fn within(
     tokio::select! {
         biased;
         written = writing => written.map_err(|_| End::Gone),
-        () = socket.too_slow() => Err(End::Close(close::SLOW_CONSUMER, None)),
+        () = socket.outbox.overflowed() => Err(End::Close(close::SLOW_CONSUMER, None)),
         () = sleep(limit) => Err(End::Close(close::SLOW_CONSUMER, None)),
         () = async { shutdown.cancelled().await; sleep(LAST_WRITE).await } => Err(End::Gone),
     }
@@ -269,8 +265,7 @@ async fn answer(in_flight: &mut Option<InFlight>) -> (RequestId, Placed) {
     let request_id = *request_id;
     let placed = placing.await;
     *in_flight = None;
-    // A join error means that the task panicked: a client that repeats its request gets the answer.
-    (request_id, placed.unwrap_or(Placed::Unconfirmed))
+    (request_id, placed)
 }
 
 fn is_violation(error: &BoxError) -> bool {

@@ -29,7 +29,7 @@ use super::{
 };
 
 /// The read buffer of one socket. axum's default would cost 128 KiB each.
-const READ_BUFFER: usize = 4096;
+const READ_BUFFER: usize = 1024;
 
 /// Bytes a socket may have waiting to be written; a client that lets them pile up is too slow.
 const MAX_WRITE_BUFFER: usize = 256 * 1024;
@@ -111,10 +111,11 @@ pub async fn upgrade(
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
-        .on_upgrade(move |socket| async move {
-            let tracked = session_of.sessions.token();
-            session::run(wire(socket), Arc::clone(&session_of.gateway), session_of.shutdown.clone()).await;
-            drop((tracked, permit, connection));
+        .on_upgrade(async move |socket| {
+            let held = (session_of.sessions.token(), permit, connection);
+            let (gateway, shutdown) = (Arc::clone(&session_of.gateway), session_of.shutdown.clone());
+            // A task of its own: the one of the upgrade would keep room for all that it did before.
+            tokio::spawn(session::run(wire(socket), gateway, shutdown, held));
         })
 }
 

@@ -32,9 +32,12 @@ const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-cluster", "rediss-cluster"
 /// How long a connection that is not needed any more may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Messages that may wait on a connection for commands, to which nobody listens.
+const MESSAGES_UNHEARD: usize = 4;
+
 /// Connected clients for commands.
 pub async fn pool(settings: &RedisSettings, stop: &CancellationToken) -> Result<Pool, ConnectError> {
-    let builder = builder(settings)?;
+    let builder = builder(settings, MESSAGES_UNHEARD)?;
     let mut clients = Vec::with_capacity(settings.connections);
     for _ in 0..settings.connections.max(1) {
         clients.push(start(|| builder.build(), settings, stop).await?);
@@ -47,7 +50,7 @@ pub async fn subscriber(
     settings: &RedisSettings,
     stop: &CancellationToken,
 ) -> Result<SubscriberClient, ConnectError> {
-    let builder = builder(settings)?;
+    let builder = builder(settings, settings.message_buffer)?;
     start(|| builder.build_subscriber_client(), settings, stop).await
 }
 
@@ -100,7 +103,8 @@ where
     connection.abort();
 }
 
-fn builder(settings: &RedisSettings) -> Result<Builder, ConnectError> {
+/// `message_buffer`: messages that may wait to be heard; the room for them is taken at once, several times over.
+fn builder(settings: &RedisSettings, message_buffer: usize) -> Result<Builder, ConnectError> {
     let mut builder = Builder::from_config(config(settings)?);
     let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     builder
@@ -112,7 +116,7 @@ fn builder(settings: &RedisSettings) -> Result<Builder, ConnectError> {
         ))
         .set_performance_config(PerformanceConfig {
             default_command_timeout: settings.command_timeout,
-            broadcast_channel_capacity: settings.message_buffer,
+            broadcast_channel_capacity: message_buffer,
             ..PerformanceConfig::default()
         })
         .set_connection_config(ConnectionConfig {

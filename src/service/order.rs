@@ -6,13 +6,20 @@
 mod awaited;
 pub mod later;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use fail::fail_point;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use moka::sync::Cache;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, SemaphorePermit},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::task::TaskTracker;
@@ -59,6 +66,18 @@ pub enum Placed {
     /// The units are held but the log has not confirmed in time. The answer follows by itself, and a repeated
     /// request gets it too.
     Unconfirmed,
+}
+
+/// A [`Placed`] to come. Whoever stops waiting for it does not stop the order.
+pub struct Placing(JoinHandle<Placed>);
+
+impl Future for Placing {
+    type Output = Placed;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Placed> {
+        // A join error means that the task panicked, which has been logged. It may hold units, so nothing is claimed.
+        Pin::new(&mut self.0).poll(context).map(|placed| placed.unwrap_or(Placed::Unconfirmed))
+    }
 }
 
 impl Placed {
@@ -156,40 +175,29 @@ impl OrderService {
 
     /// Places an order: limit, reserve, append to the log, answer "accepted". A step once taken is finished even if the
     /// caller goes away, and a repeated `request_id` gets the first answer again.
-    pub async fn place(self: &Arc<Self>, wish: Wish) -> Placed {
+    pub fn place(self: &Arc<Self>, wish: Wish) -> Placing {
         let service = Arc::clone(self);
-        let placed = self.in_flight.spawn(async move { service.place_now(wish).await }).await;
-        // A join error means that the task panicked, which has been logged. It may hold units, so nothing is claimed.
-        let placed = placed.unwrap_or(Placed::Unconfirmed);
-        count(placed);
-        placed
+        Placing(self.in_flight.spawn(async move {
+            let placed = service.place_now(wish).await;
+            count(placed);
+            placed
+        }))
     }
 
     async fn place_now(&self, wish: Wish) -> Placed {
-        // Before every limit: a repeated request must never be refused while the first one holds units.
-        match self.find(&wish).await {
-            Ok(Some(repeat)) => return self.repeat(repeat).await,
-            Ok(None) => {}
-            Err(placed) => return placed,
-        }
-        if let Some(reason) = self.refusals.get(&(wish.user_id, wish.request_id)) {
-            return Placed::refused(reason);
-        }
-        if let Err(retry_after_ms) = self.within_limits(wish.user_id) {
-            return Placed::Refused { reason: Reason::RateLimited, retry_after_ms: Some(retry_after_ms) };
-        }
-        let Ok(_slot) = self.slots.try_acquire() else { return Placed::refused(Reason::Unavailable) };
-        let offer = match self.offer(&wish).await {
-            Ok(Some(offer)) => offer,
-            Ok(None) => return self.refuse(&wish, Reason::BadRequest),
-            Err(error) => {
-                tracing::error!(%error, "an order's offer could not be read");
-                return Placed::refused(Reason::Unavailable);
+        let was_tried = self.tried.contains_key(&(wish.user_id, wish.request_id));
+        // The pool of an item's order changes with its promos, so its ledger may not know the request.
+        if let Target::Item(_) = wish.target {
+            match self.find(&wish, was_tried).await {
+                Ok(Some(repeat)) => return self.repeat(repeat).await,
+                Ok(None) => {}
+                Err(placed) => return placed,
             }
-        };
-        if !self.log.is_well() {
-            return Placed::refused(Reason::Unavailable);
         }
+        let (_slot, offer) = match self.admit(&wish).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.unless_repeated(&wish, was_tried, refusal).await,
+        };
         match self.reserve(reservation(&wish, &offer)).await {
             Ok(Reserved::Held(held)) => {
                 fail_point!("order.reserved", |_| std::process::abort());
@@ -199,6 +207,9 @@ impl OrderService {
             Ok(Reserved::Repeated { order_id, unlogged }) => {
                 self.repeat(Repeat { order_id, pool: offer.pool, unlogged }).await
             }
+            Ok(Reserved::Refused(Reason::NotReady)) => {
+                self.unless_repeated(&wish, was_tried, Placed::refused(Reason::NotReady)).await
+            }
             Ok(Reserved::Refused(reason)) => self.refuse(&wish, reason),
             Err(EngineError::Unsure(error)) => {
                 tracing::error!(%error, "an order may hold units, and is left to the relay");
@@ -206,22 +217,47 @@ impl OrderService {
             }
             Err(error) => {
                 tracing::error!(%error, "an order could not be reserved");
-                Placed::refused(Reason::Unavailable)
+                self.unless_repeated(&wish, was_tried, Placed::refused(Reason::Unavailable)).await
             }
         }
     }
 
+    /// What can be said without the ledger: the order is within every limit, and this is its offer, or a refusal.
+    async fn admit(&self, wish: &Wish) -> Result<(SemaphorePermit<'_>, Offer), Placed> {
+        if let Some(reason) = self.refusals.get(&(wish.user_id, wish.request_id)) {
+            return Err(Placed::refused(reason));
+        }
+        if let Err(retry_after_ms) = self.within_limits(wish.user_id) {
+            return Err(Placed::Refused {
+                reason: Reason::RateLimited,
+                retry_after_ms: Some(retry_after_ms),
+            });
+        }
+        let slot = self.slots.try_acquire().map_err(|_| Placed::refused(Reason::Unavailable))?;
+        let offer = self.offer(wish).await.map_err(|error| {
+            tracing::error!(%error, "an order's offer could not be read");
+            Placed::refused(Reason::Unavailable)
+        })?;
+        let offer = offer.ok_or_else(|| self.refuse(wish, Reason::BadRequest))?;
+        if self.log.is_well() { Ok((slot, offer)) } else { Err(Placed::refused(Reason::Unavailable)) }
+    }
+
+    /// The refusal, unless the request became an order before. Asked before every refusal that is not the ledger's own: a
+    /// repeated request must never be refused while the first one holds units.
+    async fn unless_repeated(&self, wish: &Wish, was_tried: bool, refusal: Placed) -> Placed {
+        match self.find(wish, was_tried).await {
+            Ok(Some(repeat)) => self.repeat(repeat).await,
+            Ok(None) => refusal,
+            Err(placed) => placed,
+        }
+    }
+
     /// The order that the request became before. `Err`: nobody can know now, and this is the answer.
-    async fn find(&self, wish: &Wish) -> Result<Option<Repeat>, Placed> {
-        let request = (wish.user_id, wish.request_id);
-        self.reservations.find(request.0, request.1).await.map_err(|error| {
+    async fn find(&self, wish: &Wish, was_tried: bool) -> Result<Option<Repeat>, Placed> {
+        self.reservations.find(wish.user_id, wish.request_id).await.map_err(|error| {
             tracing::error!(%error, "a request could not be looked up");
             // "Refused" says that nothing was taken, and of a request that came here before this may not be so.
-            if self.tried.contains_key(&request) {
-                Placed::Unconfirmed
-            } else {
-                Placed::refused(Reason::Unavailable)
-            }
+            if was_tried { Placed::Unconfirmed } else { Placed::refused(Reason::Unavailable) }
         })
     }
 

@@ -1,4 +1,4 @@
-//! The three calls that many make at once: reserve, join, and the marks of what was logged.
+//! The calls that many make at once: reserve, join, look, where a shopper stands, and the marks of what was logged.
 
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use super::{
     index::Index,
     scripts, wire,
 };
-use crate::domain::{DrawKey, Epoch, OrderId, PoolId, PromoId, Standing, Timestamp, UserId};
+use crate::{
+    admission::port::RoomView,
+    domain::{DrawKey, Epoch, OrderId, PoolId, PromoId, Standing, Timestamp, UserId},
+};
 
 /// Words in the answer to one order.
 const WORDS_PER_ORDER: usize = 3;
@@ -63,7 +66,8 @@ impl Reserving {
         // The ledger may have turned out to be a later one than that which was noted as busy.
         let noted = async {
             self.index.note_busy(pool, epoch, now).await?;
-            self.index.note_held(pool, &held).await
+            let orders = held.iter().map(|order| (order.user_id, order.request_id, order.order_id));
+            self.index.note(pool, orders, true).await
         };
         if let Err(error) = noted.await {
             tracing::warn!(%pool, %error, "orders that were just reserved may not be found by their shoppers yet");
@@ -104,6 +108,43 @@ impl Batch for Joining {
             if word == "full" { Ok(None) } else { wire::standing(joiner.promo, word).map(Some) }
         };
         joiners.iter().zip(answer.rest()).map(stands).collect()
+    }
+}
+
+/// Looks at a room: everybody who asks while a look is under way shares the next one.
+pub(super) struct Looking {
+    pub(super) caller: Arc<Caller>,
+}
+
+#[async_trait]
+impl Batch for Looking {
+    type Job = ();
+    type Answer = RoomView;
+
+    async fn run(&self, pool: PoolId, askers: &[()]) -> Result<Vec<RoomView>, EngineError> {
+        let answer = self.caller.call(&scripts::VIEW, pool, NO_TIME, |_| Vec::new()).await?;
+        Ok(vec![wire::room_view(pool, answer)?; askers.len()])
+    }
+}
+
+/// Where single shoppers stand.
+pub(super) struct Standings {
+    pub(super) caller: Arc<Caller>,
+}
+
+#[async_trait]
+impl Batch for Standings {
+    type Job = UserId;
+    type Answer = Standing;
+
+    async fn run(&self, pool: PoolId, users: &[UserId]) -> Result<Vec<Standing>, EngineError> {
+        let PoolId::Promo(promo) = pool else { return Err(EngineError::NotReady(pool)) };
+        let words = |_| users.iter().map(|user| word(user_word(*user))).collect();
+        let answer = self.caller.call(&scripts::STANDINGS, pool, NO_TIME, words).await?;
+        if answer.rest().len() != users.len() {
+            return Err(nonsense(&answer.words.join(" ")));
+        }
+        answer.rest().iter().map(|text| wire::standing(promo, text)).collect()
     }
 }
 

@@ -8,16 +8,18 @@ use std::collections::BTreeMap;
 use dashmap::DashMap;
 use fred::{
     interfaces::{HashesInterface, KeysInterface, SortedSetsInterface},
-    types::Expiration,
+    types::Value,
 };
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 
-use super::{super::port::Reservation, scripts};
+use super::scripts;
 use crate::{
     domain::{Epoch, OrderId, PoolId, RequestId, Timestamp, UserId},
     redis::{Redis, RedisError},
 };
 
+/// The slots of a Redis Cluster over which entries are spread: so many calls write a batch, at most.
+const SHARDS: i64 = 4;
 /// A pool that sells is noted as busy so often, by each process; in the time of its orders.
 const BUSY_EVERY_MS: u64 = 1_000;
 /// A pool that has no reservations and was not busy for so long is not looked at any more.
@@ -38,48 +40,40 @@ impl Index {
         Self { redis, memory_ms: i64::try_from(memory_ms).unwrap_or(i64::MAX), noted_busy: DashMap::new() }
     }
 
+    /// All entries of a shopper are in one slot of a cluster, with those of many others, so that one call writes many.
+    fn shard(user: UserId) -> i64 {
+        user.0.rem_euclid(SHARDS)
+    }
+
     fn request_key(&self, user: UserId, request: RequestId) -> String {
-        format!("{}req:{{{user}}}:{request}", self.redis.prefix())
+        format!("{}{{index:{}}}:request:{user}:{request}", self.redis.prefix(), Self::shard(user))
     }
 
     fn pending_key(&self, user: UserId) -> String {
-        format!("{}pend:{{{user}}}", self.redis.prefix())
+        format!("{}{{index:{}}}:pending:{user}", self.redis.prefix(), Self::shard(user))
     }
 
     fn busy_key(&self) -> String {
         format!("{}busy", self.redis.prefix())
     }
 
-    /// Notes what each request became, all at once.
-    pub(super) async fn note_requests(
+    /// Notes what each request became, under its shopper, and that the order is pending if it is.
+    pub(super) async fn note(
         &self,
         pool: PoolId,
         orders: impl Iterator<Item = (UserId, RequestId, OrderId)>,
+        pending: bool,
     ) -> Result<(), RedisError> {
-        let note = |(user, request, order)| async move {
-            let key = self.request_key(user, request);
-            let expire = Some(Expiration::PX(self.memory_ms));
-            self.redis.commands().set::<(), _, _>(key, format!("{pool} {order}"), expire, None, false).await
-        };
-        let written = join_all(orders.map(note)).await;
-        Ok(written.into_iter().collect::<Result<(), _>>()?)
-    }
-
-    /// Notes the reservations under their shoppers and requests.
-    pub(super) async fn note_held(&self, pool: PoolId, held: &[&Reservation]) -> Result<(), RedisError> {
-        let note = |order: &Reservation| {
-            let (user, id) = (order.user_id, order.order_id);
-            async move {
-                let (commands, key) = (self.redis.commands(), self.pending_key(user));
-                commands.hset::<(), _, _>(&key, (id.to_string(), pool.to_string())).await?;
-                commands.pexpire::<(), _>(&key, self.memory_ms, None).await
-            }
-        };
-        let requests = held.iter().map(|order| (order.user_id, order.request_id, order.order_id));
-        let (requests, pending) =
-            tokio::join!(self.note_requests(pool, requests), join_all(held.iter().map(|order| note(order))));
-        requests?;
-        Ok(pending.into_iter().collect::<Result<(), _>>()?)
+        let common = [self.memory_ms.to_string(), pool.to_string(), u8::from(pending).to_string()];
+        let mut calls: BTreeMap<i64, (Vec<String>, Vec<Value>)> = BTreeMap::new();
+        for (user, request, order) in orders {
+            let empty = || (Vec::new(), common.iter().cloned().map(Value::from).collect());
+            let (keys, args) = calls.entry(Self::shard(user)).or_insert_with(empty);
+            keys.extend([self.request_key(user, request), self.pending_key(user)]);
+            args.push(order.to_string().into());
+        }
+        let calls = calls.into_values().map(|(keys, args)| self.redis.run(&scripts::NOTE, keys, args));
+        try_join_all(calls).await.map(drop)
     }
 
     /// What the request became, and in which pool.
@@ -106,10 +100,14 @@ impl Index {
 
     /// Forgets reservations that are settled. Best effort.
     pub(super) async fn forget_pending(&self, settled: impl Iterator<Item = (UserId, OrderId)>) {
-        let forget = |(user, order): (UserId, OrderId)| async move {
-            self.redis.commands().hdel::<(), _, _>(self.pending_key(user), order.to_string()).await
-        };
-        if let Err(error) = join_all(settled.map(forget)).await.into_iter().collect::<Result<(), _>>() {
+        let mut calls: BTreeMap<i64, (Vec<String>, Vec<Value>)> = BTreeMap::new();
+        for (user, order) in settled {
+            let (keys, args) = calls.entry(Self::shard(user)).or_default();
+            keys.push(self.pending_key(user));
+            args.push(order.to_string().into());
+        }
+        let calls = calls.into_values().map(|(keys, args)| self.redis.run(&scripts::FORGET, keys, args));
+        if let Err(error) = try_join_all(calls).await {
             tracing::debug!(%error, "settled orders are looked up once more than they need be");
         }
     }

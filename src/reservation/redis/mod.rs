@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 pub use self::epochs::{EpochError, EpochSource};
 use self::{
     batcher::Batcher,
-    batches::{Joining, Marking, Reserving},
+    batches::{Joining, Looking, Marking, Reserving, Standings},
     call::Caller,
     epochs::Epochs,
     index::Index,
@@ -35,7 +35,7 @@ use crate::{redis::Redis, results::redis::Followed};
 pub struct RedisEngineSettings {
     /// How long a repeated `request_id` is recognised without asking the database.
     pub request_memory_ms: u64,
-    /// Orders, and joins, of one pool that wait for a call; more are refused at once.
+    /// Orders, and joins and questions, of one pool that wait for a call; more of a kind are refused at once.
     pub max_waiting: usize,
     /// Where the engine says which promos this process acts on; without it, the first news of a promo may be lost.
     pub followed: Option<Arc<Followed>>,
@@ -54,6 +54,8 @@ pub struct RedisEngine {
     index: Arc<Index>,
     reserving: Batcher<Reserving>,
     joining: Batcher<Joining>,
+    looking: Batcher<Looking>,
+    standings: Batcher<Standings>,
     marking: Batcher<Marking>,
 }
 
@@ -65,11 +67,15 @@ impl RedisEngine {
             Arc::new(Caller { redis, epochs: Epochs::new(epochs), followed: settings.followed.clone() });
         let reserving = Reserving { caller: Arc::clone(&caller), index: Arc::clone(&index) };
         let joining = Joining { caller: Arc::clone(&caller) };
+        let looking = Looking { caller: Arc::clone(&caller) };
+        let standings = Standings { caller: Arc::clone(&caller) };
         let marking = Marking { caller: Arc::clone(&caller) };
         Self {
             request_memory_ms: settings.request_memory_ms,
             reserving: Batcher::new(reserving, settings.max_waiting),
             joining: Batcher::new(joining, settings.max_waiting),
+            looking: Batcher::new(looking, settings.max_waiting),
+            standings: Batcher::new(standings, settings.max_waiting),
             marking: Batcher::new(marking, settings.max_waiting),
             caller,
             index,

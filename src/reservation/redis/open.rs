@@ -33,7 +33,7 @@ impl RedisEngine {
         }
         for orders in opening.orders.chunks(ORDERS_AT_ONCE) {
             let requests = orders.iter().map(|order| (order.user_id, order.request_id, order.order_id));
-            self.index.note_requests(pool, requests).await?;
+            self.index.note(pool, requests, false).await?;
             let own = std::iter::once(word(&builder)).chain(orders.iter().flat_map(wire::opening_words));
             // Counting twice would be wrong, so a lost answer ends this attempt to build.
             let loaded = caller.send(&scripts::OPEN_LOAD, pool, epoch, NO_TIME, own.collect()).await?;

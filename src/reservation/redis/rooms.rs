@@ -6,8 +6,9 @@ use super::{
     super::port::EngineError,
     RedisEngine,
     batches::Joiner,
-    call::{Answer, NO_TIME, nonsense, user_word, word},
-    scripts, wire,
+    call::{NO_TIME, nonsense, user_word, word},
+    scripts,
+    wire::{self, with_room},
 };
 use crate::{
     admission::port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
@@ -17,11 +18,6 @@ use crate::{
 
 /// Shoppers in one call.
 const USERS_AT_ONCE: usize = 500;
-
-/// A promo without a room is not ready.
-fn with_room(promo: PromoId, answer: Answer) -> Result<Answer, EngineError> {
-    if answer.is("no_room") { Err(EngineError::NotReady(PoolId::Promo(promo))) } else { Ok(answer) }
-}
 
 #[async_trait]
 impl WaitingRooms for RedisEngine {
@@ -33,7 +29,7 @@ impl WaitingRooms for RedisEngine {
         let words =
             |_| vec![word(admission.rate_per_s), word(admission.max_active), word(admission.pass_ttl_ms)];
         let answer = self.caller.call(&scripts::CONFIGURE, PoolId::Promo(promo), NO_TIME, words).await?;
-        with_room(promo, answer).map(drop)
+        with_room(PoolId::Promo(promo), answer).map(drop)
     }
 
     async fn join(
@@ -57,7 +53,7 @@ impl WaitingRooms for RedisEngine {
         for users in users.chunks(USERS_AT_ONCE) {
             let words = |_| users.iter().map(|user| word(user_word(*user))).collect();
             let answer = self.caller.call(&scripts::SEEN, PoolId::Promo(promo), now, words).await?;
-            with_room(promo, answer)?;
+            with_room(PoolId::Promo(promo), answer)?;
         }
         Ok(())
     }
@@ -73,36 +69,25 @@ impl WaitingRooms for RedisEngine {
     }
 
     async fn standings(&self, promo: PromoId, users: &[UserId]) -> Result<Vec<Standing>, EngineError> {
+        let pool = PoolId::Promo(promo);
+        if let [user] = users {
+            return Ok(vec![self.standings.ask(pool, *user).await?]);
+        }
         let mut standings = Vec::with_capacity(users.len());
         for users in users.chunks(USERS_AT_ONCE) {
-            let words = |_| users.iter().map(|user| word(user_word(*user))).collect();
-            let answer = self.caller.call(&scripts::STANDINGS, PoolId::Promo(promo), NO_TIME, words).await?;
-            let found = answer.rest().iter().map(|text| wire::standing(promo, text));
-            standings.extend(found.collect::<Result<Vec<_>, _>>()?);
+            standings.extend(self.standings.run(pool, users).await?);
         }
         Ok(standings)
     }
 
     async fn view(&self, promo: PromoId) -> Result<RoomView, EngineError> {
-        let answer = self.caller.call(&scripts::VIEW, PoolId::Promo(promo), NO_TIME, |_| Vec::new()).await?;
-        let answer = with_room(promo, answer)?;
-        Ok(RoomView {
-            epoch: answer.epoch,
-            lobby: answer.parse(0)?,
-            head: answer.parse(1)?,
-            waiting: answer.parse(2)?,
-            active: answer.parse(3)?,
-            rate_per_s: answer.parse(4)?,
-            paused: answer.parse::<u8>(5)? == 1,
-            available: answer.parse(6)?,
-            version: answer.parse(7)?,
-        })
+        self.looking.ask(PoolId::Promo(promo), ()).await
     }
 
     async fn draw(&self, promo: PromoId, after: u64, limit: usize) -> Result<Vec<DrawKey>, EngineError> {
         let words = |_| vec![word(after), word(limit)];
         let answer = self.caller.call(&scripts::DRAW, PoolId::Promo(promo), NO_TIME, words).await?;
-        let answer = with_room(promo, answer)?;
+        let answer = with_room(PoolId::Promo(promo), answer)?;
         (0..answer.rest().len()).map(|nth| answer.parse(nth).map(DrawKey)).collect()
     }
 }

@@ -53,4 +53,6 @@ of_pool!(VIEW, "view": "../../admission/scripts/view.lua");
 of_pool!(DRAW, "draw": "../../admission/scripts/draw.lua");
 
 /// Not of a pool: see [`super::index`].
+pub static NOTE: Script = Script::new("note", &[include_str!("../scripts/note.lua")]);
+pub static FORGET: Script = Script::new("forget", &[include_str!("../scripts/forget.lua")]);
 pub static FORGET_BUSY: Script = Script::new("forget_busy", &[include_str!("../scripts/forget_busy.lua")]);

@@ -4,11 +4,13 @@ use fred::types::Value;
 
 use super::{
     super::port::{OpeningOrder, Reservation, Reserved, Settled},
-    call::{nonsense, user_word, word},
+    call::{Answer, nonsense, user_word, word},
 };
 use crate::{
+    admission::port::RoomView,
     domain::{
-        OrderId, OrderStatus, Phase, PromoId, Reason, Standing, StandingReason, Timestamp, UserId, Verdict,
+        OrderId, OrderStatus, Phase, PoolId, PromoId, Reason, Standing, StandingReason, Timestamp, UserId,
+        Verdict,
     },
     reservation::port::EngineError,
 };
@@ -81,6 +83,27 @@ pub(super) fn reservation(text: &str) -> Result<Reservation, EngineError> {
 /// A reservation, or nothing for no text.
 pub(super) fn optional_reservation(text: &str) -> Result<Option<Reservation>, EngineError> {
     if text.is_empty() { Ok(None) } else { reservation(text).map(Some) }
+}
+
+/// A promo without a room is not ready.
+pub(super) fn with_room(pool: PoolId, answer: Answer) -> Result<Answer, EngineError> {
+    if answer.is("no_room") { Err(EngineError::NotReady(pool)) } else { Ok(answer) }
+}
+
+/// What `view.lua` saw.
+pub(super) fn room_view(pool: PoolId, answer: Answer) -> Result<RoomView, EngineError> {
+    let answer = with_room(pool, answer)?;
+    Ok(RoomView {
+        epoch: answer.epoch,
+        lobby: answer.parse(0)?,
+        head: answer.parse(1)?,
+        waiting: answer.parse(2)?,
+        active: answer.parse(3)?,
+        rate_per_s: answer.parse(4)?,
+        paused: answer.parse::<u8>(5)? == 1,
+        available: answer.parse(6)?,
+        version: answer.parse(7)?,
+    })
 }
 
 /// A standing, in the form in which the news has it.
