@@ -1,0 +1,63 @@
+//! `panicbuy-bench`: load tests for a PanicBuying deployment, and the measurements that prove its speed.
+//!
+//! The harness sees only the wire contract. Arrivals are open-loop: a latency counts from the moment the shopper meant to
+//! act, whether or not the generator or the server was in time.
+
+mod arrivals;
+mod baseline;
+mod cli;
+mod found;
+mod latency;
+mod process;
+mod report;
+mod scenario;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use found::Found;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cli.threads)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    match runtime.block_on(run(cli)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the command; whether every promise was kept.
+async fn run(cli: Cli) -> anyhow::Result<bool> {
+    let found = match cli.command {
+        Command::Stampede(settings) => scenario::stampede::run(settings).await?,
+        Command::Orders(settings) => scenario::orders::run(settings).await?,
+        Command::Soldout(settings) => scenario::soldout::run(settings).await?,
+        Command::Crowd(settings) => scenario::crowd::run(settings).await?,
+        Command::Classic(settings) => baseline::classic::run(settings).await?,
+        Command::Ceiling(settings) => baseline::ceiling::run(settings).await?,
+        Command::Report(settings) => return report::run(settings).await,
+    };
+    show(&found, cli.json.as_deref()).await?;
+    Ok(!found.is_faulty())
+}
+
+/// Prints the result, and writes it to a file if one was named.
+async fn show(found: &Found, file: Option<&std::path::Path>) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(found)?;
+    if let Some(file) = file {
+        tokio::fs::write(file, &text).await?;
+    }
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Many sockets that wait: memory, and how long a frame for everybody takes.
+
+use clap::Args;
+
+use crate::{cli::TargetArgs, found::Found};
+
+/// Settings of `crowd`.
+#[derive(Clone, Debug, Args)]
+pub struct CrowdSettings {
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Not built yet.
+pub async fn run(_settings: CrowdSettings) -> anyhow::Result<Found> {
+    anyhow::bail!("not built yet")
+}
