@@ -1,7 +1,12 @@
-//! What the servers alone can do.
+//! What the servers alone can do, each by itself: what no design on this machine can be faster than.
+//!
+//! The statements, scripts, records and buffers are the shop's own; around them is as little as possible.
 
-use clap::Args;
+mod batches;
 
+use clap::{Args, ValueEnum};
+
+use super::timing::Pace;
 use crate::found::Found;
 
 /// Settings of `ceiling`.
@@ -16,9 +21,40 @@ pub struct CeilingSettings {
     /// `host:port`.
     #[arg(long, env = "PANICBUY_KAFKA_BROKERS", value_name = "HOST:PORT,…")]
     pub kafka_brokers: String,
+    /// What to measure.
+    #[arg(long, value_enum, value_name = "PART,…", value_delimiter = ',', default_values_t = [Part::Batches, Part::Scripts, Part::Log, Part::Echo])]
+    pub parts: Vec<Part>,
+    #[command(flatten)]
+    pub pace: Pace,
+    #[command(flatten)]
+    pub batches: batches::BatchSettings,
 }
 
-/// Not built yet.
-pub async fn run(_settings: CeilingSettings) -> anyhow::Result<Found> {
-    anyhow::bail!("not built yet")
+/// One of the servers' abilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Orders written in batches under the row lock.
+    Batches,
+    /// Orders reserved by the script.
+    Scripts,
+    /// Records appended to the log.
+    Log,
+    /// WebSocket frames sent back.
+    Echo,
+}
+
+/// Measures the parts one after the other.
+pub async fn run(settings: CeilingSettings) -> anyhow::Result<Found> {
+    let mut found = Found::new("ceiling");
+    settings.pace.describe(&mut found);
+    for part in &settings.parts {
+        match part {
+            Part::Batches => {
+                batches::measure(&settings.database_url, &settings.batches, settings.pace, &mut found)
+                    .await?;
+            }
+            Part::Scripts | Part::Log | Part::Echo => anyhow::bail!("not built yet"),
+        }
+    }
+    Ok(found)
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::timing::{Latencies, Pace, per_second};
+use super::timing::{Pace, per_second};
+use crate::latency::Latencies;
 
 /// One connection and what is done over it.
 pub trait Worker: Send + 'static {
@@ -30,7 +31,7 @@ pub async fn run<W: Worker>(workers: Vec<W>, pace: Pace) -> anyhow::Result<Measu
     while let Some(measured) = running.join_next().await {
         let measured = measured??;
         all.per_s += measured.per_s;
-        all.latencies.add(&measured.latencies);
+        all.latencies.merge(&measured.latencies);
     }
     Ok(all)
 }
@@ -44,7 +45,7 @@ async fn one<W: Worker>(mut worker: W, pace: Pace) -> anyhow::Result<Measured> {
     while counted_from.elapsed() < pace.duration() {
         let start = Instant::now();
         units += worker.work().await?;
-        latencies.note(start.elapsed());
+        latencies.record(start.elapsed());
     }
     Ok(Measured { per_s: per_second(units, counted_from.elapsed()), latencies })
 }

@@ -6,17 +6,11 @@
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use hdrhistogram::Histogram;
 
-use crate::found::{Found, Percentiles, median};
-
-/// The longest latency that is told apart from longer ones, in microseconds.
-const MAX_US: u64 = 600_000_000;
-/// Significant digits of a latency.
-const DIGITS: u8 = 3;
-/// The percentiles of a curve: ever closer to 100.
-const CURVE: [f64; 16] =
-    [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9, 99.95, 99.99, 99.999, 100.0];
+use crate::{
+    found::{Found, Percentiles, median},
+    latency::Latencies,
+};
 
 /// How long and how often something is measured.
 #[derive(Clone, Copy, Debug, Args)]
@@ -51,59 +45,6 @@ impl Pace {
     }
 }
 
-/// Latencies, in microseconds.
-#[derive(Clone, Debug)]
-pub struct Latencies(Histogram<u64>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, MAX_US, DIGITS).expect("the bounds are constants"))
-    }
-}
-
-impl Latencies {
-    /// Notes one latency.
-    pub fn note(&mut self, latency: Duration) {
-        self.note_us(u64::try_from(latency.as_micros()).unwrap_or(MAX_US));
-    }
-
-    /// Notes one latency, in microseconds.
-    pub fn note_us(&mut self, us: u64) {
-        self.0.saturating_record(us.max(1));
-    }
-
-    /// Takes over what another has noted.
-    pub fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("all have the same bounds");
-    }
-
-    /// How many were noted.
-    pub fn count(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// The distribution, in milliseconds.
-    pub fn percentiles(&self) -> Percentiles {
-        let at = |percentile| millis(self.0.value_at_percentile(percentile));
-        Percentiles {
-            count: self.0.len(),
-            min_ms: millis(self.0.min()),
-            mean_ms: self.0.mean() / 1000.0,
-            p50_ms: at(50.0),
-            p90_ms: at(90.0),
-            p99_ms: at(99.0),
-            p999_ms: at(99.9),
-            max_ms: millis(self.0.max()),
-            curve: CURVE.iter().map(|&percentile| (percentile, at(percentile))).collect(),
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a latency has fewer than 53 bits of microseconds")]
-fn millis(us: u64) -> f64 {
-    us as f64 / 1000.0
-}
-
 /// What the repeats of one measurement came to.
 #[derive(Clone, Debug, Default)]
 pub struct Repeats {
@@ -115,7 +56,7 @@ impl Repeats {
     /// Takes over one repeat: its rate, and its latencies.
     pub fn push(&mut self, per_s: f64, latencies: &Latencies) {
         self.per_s.push(per_s);
-        self.latencies.add(latencies);
+        self.latencies.merge(latencies);
     }
 
     /// The middle rate.
@@ -145,20 +86,6 @@ pub fn per_second(count: u64, elapsed: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_milliseconds_of_what_was_noted() {
-        let mut latencies = Latencies::default();
-        for ms in 1..=100 {
-            latencies.note(Duration::from_millis(ms));
-        }
-        let percentiles = latencies.percentiles();
-        assert_eq!(percentiles.count, 100);
-        assert!((percentiles.p50_ms - 50.0).abs() < 0.1, "{}", percentiles.p50_ms);
-        assert!((percentiles.p99_ms - 99.0).abs() < 0.1, "{}", percentiles.p99_ms);
-        assert!((percentiles.max_ms - 100.0).abs() < 0.1, "{}", percentiles.max_ms);
-        assert!(percentiles.curve.is_sorted_by(|(_, one), (_, next)| one <= next));
-    }
 
     #[test]
     fn the_spread_of_the_repeats_is_shown() {
