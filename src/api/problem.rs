@@ -256,11 +256,19 @@ impl From<TokenError> for Problem {
     }
 }
 
+impl From<CreateUserError> for Problem {
+    fn from(error: CreateUserError) -> Self {
+        match error {
+            CreateUserError::EmailTaken => Self::new(Code::EmailTaken),
+            CreateUserError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<RegisterError> for Problem {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Create(CreateUserError::EmailTaken) => Self::new(Code::EmailTaken),
-            RegisterError::Create(CreateUserError::Store(error)) => error.into(),
+            RegisterError::Create(error) => error.into(),
             RegisterError::Password(error) => error.into(),
         }
     }

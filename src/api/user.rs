@@ -1,6 +1,6 @@
 //! Users and sessions over REST.
 
-use axum::{Json as Answer, extract::State, response::IntoResponse};
+use axum::{Json as Answer, extract::State, http::StatusCode, response::IntoResponse};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -8,17 +8,23 @@ use super::{
     ApiState,
     check::Checks,
     created,
-    extract::{Auth, Json},
+    extract::{Admin, Auth, Json},
     problem::{Code, Problem},
 };
 use crate::{
     clock,
-    domain::{Timestamp, User},
-    service::user::{DisplayName, Email, Password},
+    domain::{Timestamp, User, UserId},
+    random,
+    service::user::{DisplayName, Email, Password, Session},
+    store::port::MAX_USERS_AT_ONCE,
 };
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in)).routes(routes!(me, rename))
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(register_many))
+        .routes(routes!(log_in))
+        .routes(routes!(me, rename))
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -29,6 +35,25 @@ struct Registration {
     password: String,
     #[schema(min_length = 1, max_length = 80)]
     display_name: String,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+struct BulkRegistration {
+    #[schema(minimum = 1, maximum = 1000)]
+    count: usize,
+}
+
+/// A test shopper, who has no password and so cannot log in again.
+#[derive(Serialize, utoipa::ToSchema)]
+struct TestShopper {
+    user_id: UserId,
+    token: String,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct TestShoppers {
+    data: Vec<TestShopper>,
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -72,6 +97,29 @@ async fn register(
     };
     let user = state.users.register(email, password, display_name, clock::now()).await?;
     Ok(created("/api/v1/users/me".to_owned(), user))
+}
+
+/// Register many test shoppers with sessions and without passwords, for load tests.
+#[utoipa::path(post, path = "/users/bulk", tag = "users", security(("bearer" = ["admin"])), request_body = BulkRegistration,
+    responses((status = 201, body = TestShoppers)))]
+async fn register_many(
+    State(state): State<ApiState>,
+    _: Admin,
+    Json(body): Json<BulkRegistration>,
+) -> Result<impl IntoResponse, Problem> {
+    if !(1..=MAX_USERS_AT_ONCE).contains(&body.count) {
+        return Err(Problem::invalid_field(
+            "count",
+            format!("must be a number from 1 to {MAX_USERS_AT_ONCE}"),
+        ));
+    }
+    let sessions = state.users.enrol_many(body.count, random::uuid(), clock::now()).await?;
+    let shopper = |session: Session| TestShopper {
+        user_id: session.user.id,
+        token: session.token,
+        expires_at: session.expires_at,
+    };
+    Ok((StatusCode::CREATED, Answer(TestShoppers { data: sessions.into_iter().map(shopper).collect() })))
 }
 
 /// Log in. An unknown e-mail address gets the same answer as a wrong password.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock};
+use uuid::Uuid;
 
 use super::{
     password::{PasswordError, Passwords},
@@ -187,6 +188,29 @@ impl UserService {
         let user = self.store.create_user(&nobodys, now).await?;
         let (token, expires_at) = self.tokens.issue(&user, now);
         Ok(Session { token, expires_at, user })
+    }
+
+    /// Registers `count` shoppers who cannot log in, with addresses under `.invalid`, and opens their sessions: for load
+    /// tests by an administrator, who could as well register and log in each of them, one password hash after the other.
+    pub async fn enrol_many(
+        &self,
+        count: usize,
+        batch: Uuid,
+        now: Timestamp,
+    ) -> Result<Vec<Session>, CreateUserError> {
+        let nobodys = |nth| NewUser {
+            email: format!("{nth}@{batch}.invalid"),
+            password_hash: NO_PASSWORD.to_owned(),
+            display_name: format!("Test shopper {nth}"),
+            role: Role::Shopper,
+        };
+        let shoppers: Vec<NewUser> = (1..=count).map(nobodys).collect();
+        let created = self.store.create_users(&shoppers, now).await?;
+        let session = |user| {
+            let (token, expires_at) = self.tokens.issue(&user, now);
+            Session { token, expires_at, user }
+        };
+        Ok(created.into_iter().map(session).collect())
     }
 
     /// The user's profile.

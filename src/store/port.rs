@@ -47,9 +47,14 @@ pub enum CreateUserError {
     Store(#[from] StoreError),
 }
 
+/// Users in one call of [`UserStore::create_users`]: what one statement carries on either database.
+pub const MAX_USERS_AT_ONCE: usize = 1000;
+
 #[async_trait]
 pub trait UserStore: Send + Sync {
     async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError>;
+    /// Creates all of these users, or none; at most [`MAX_USERS_AT_ONCE`]. They come back in ascending order of id.
+    async fn create_users(&self, users: &[NewUser], now: Timestamp) -> Result<Vec<User>, CreateUserError>;
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
     /// The user and their password hash, by e-mail address in lower case.
     async fn user_by_email(&self, email: &str) -> Result<Option<(User, String)>, StoreError>;

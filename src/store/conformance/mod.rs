@@ -27,6 +27,7 @@ macro_rules! conformance {
         $crate::store::conformance::conformance!(@ $open,
             shop: users_are_found_by_id_and_by_address,
             shop: an_address_is_taken_once,
+            shop: many_users_are_created_together_or_not_at_all,
             shop: items_come_with_their_stock_and_in_pages,
             shop: an_edit_changes_only_what_it_names,
             shop: stock_stays_between_sold_and_the_maximum,

@@ -5,7 +5,7 @@ use std::slice;
 use super::{NOW, Store, draft, item, new_promo, new_user, of_promo, promo, shopper, units};
 use crate::{
     domain::{Admission, ItemId, ItemPatch, PoolId, Price, PromoId, PromoStage, Role, UserId},
-    store::port::{CreateUserError, MAX_STOCK, StageError, StockError},
+    store::port::{CreateUserError, MAX_STOCK, MAX_USERS_AT_ONCE, StageError, StockError},
 };
 
 pub(crate) async fn users_are_found_by_id_and_by_address(one: &dyn Store, two: &dyn Store) {
@@ -28,6 +28,20 @@ pub(crate) async fn an_address_is_taken_once(one: &dyn Store, two: &dyn Store) {
     let (first, second) = tokio::join!(one.create_user(&new, NOW), two.create_user(&new, NOW));
     let taken = [first, second].into_iter().filter(|made| matches!(made, Err(CreateUserError::EmailTaken)));
     assert_eq!(taken.count(), 1);
+}
+
+pub(crate) async fn many_users_are_created_together_or_not_at_all(one: &dyn Store, two: &dyn Store) {
+    let new: Vec<_> = (0..MAX_USERS_AT_ONCE).map(|nth| new_user(&format!("{nth}@crowd.invalid"))).collect();
+    let created = one.create_users(&new, NOW).await.unwrap();
+    assert_eq!(created.len(), new.len());
+    assert!(created.is_sorted_by(|one, next| one.id < next.id));
+    let last = created.last().unwrap();
+    assert_eq!(two.user(last.id).await.unwrap().as_ref(), Some(last));
+
+    let again = [new_user("fresh@crowd.invalid"), new[7].clone()];
+    assert!(matches!(two.create_users(&again, NOW).await, Err(CreateUserError::EmailTaken)));
+    assert_eq!(one.user_by_email("fresh@crowd.invalid").await.unwrap(), None);
+    assert_eq!(one.create_users(&[], NOW).await.unwrap(), []);
 }
 
 pub(crate) async fn items_come_with_their_stock_and_in_pages(one: &dyn Store, _: &dyn Store) {

@@ -1,7 +1,7 @@
 //! Users.
 
 use async_trait::async_trait;
-use sqlx::{FromRow, MySqlConnection, Row};
+use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder, Row};
 
 use super::MysqlStore;
 use crate::{
@@ -17,6 +17,10 @@ impl UserStore for MysqlStore {
     /// Not made again after an unknown COMMIT: the address might be taken by this very call.
     async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
         self.shop.once(|on, _| Box::pin(insert_user(on, user, now))).await
+    }
+
+    async fn create_users(&self, users: &[NewUser], now: Timestamp) -> Result<Vec<User>, CreateUserError> {
+        self.shop.once(|on, _| Box::pin(insert_users(on, users, now))).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
@@ -57,6 +61,46 @@ async fn insert_user(
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(CreateUserError::EmailTaken),
         Err(error) => Err(StoreError(error).into()),
     }
+}
+
+async fn insert_users(
+    connection: &mut MySqlConnection,
+    users: &[NewUser],
+    now: Timestamp,
+) -> Result<Vec<User>, CreateUserError> {
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut insert = QueryBuilder::<MySql>::new(
+        "INSERT INTO users (email, password_hash, display_name, role, created_at) ",
+    );
+    insert.push_values(users, |mut values, user| {
+        values
+            .push_bind(&user.email)
+            .push_bind(&user.password_hash)
+            .push_bind(&user.display_name)
+            .push_bind(role_word(user.role))
+            .push_bind(now.as_millis());
+    });
+    match insert.build().execute(&mut *connection).await {
+        Ok(_) => {}
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            return Err(CreateUserError::EmailTaken);
+        }
+        Err(error) => return Err(StoreError(error).into()),
+    }
+    // Servers of a cluster number rows in steps of their own, so the ids are read and not counted.
+    let mut select = QueryBuilder::<MySql>::new(
+        "SELECT id, email, display_name, role, created_at FROM users WHERE email IN (",
+    );
+    let mut addresses = select.separated(", ");
+    for user in users {
+        addresses.push_bind(&user.email);
+    }
+    select.push(") ORDER BY id");
+    let created: Vec<UserRecord> = select.build_query_as().fetch_all(connection).await.map_err(StoreError)?;
+    let created = created.into_iter().map(UserRecord::decode).collect::<Result<_, _>>();
+    Ok(created.map_err(StoreError::from)?)
 }
 
 async fn select_user(connection: &mut MySqlConnection, id: UserId) -> Result<Option<User>, StoreError> {

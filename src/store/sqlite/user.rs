@@ -1,7 +1,7 @@
 //! Users.
 
 use async_trait::async_trait;
-use sqlx::{FromRow, Row, SqlitePool};
+use sqlx::{FromRow, Row, SqliteConnection, SqlitePool};
 
 use super::SqliteStore;
 use crate::{
@@ -16,30 +16,19 @@ use crate::{
 impl UserStore for SqliteStore {
     async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
         let _turn = self.turn().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO users (email, password_hash, display_name, role, created_at) VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(&user.email)
-        .bind(&user.password_hash)
-        .bind(&user.display_name)
-        .bind(role_word(user.role))
-        .bind(now.as_millis())
-        .execute(self.writer())
-        .await;
-        match inserted {
-            Ok(done) => Ok(User {
-                id: UserId(done.last_insert_rowid()),
-                email: user.email.clone(),
-                display_name: user.display_name.clone(),
-                role: user.role,
-                created_at: now,
-            }),
-            // The address is the only unique column besides the generated id.
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Err(CreateUserError::EmailTaken)
-            }
-            Err(error) => Err(StoreError(error).into()),
+        let mut connection = self.writer().acquire().await.map_err(StoreError)?;
+        insert_user(&mut connection, user, now).await
+    }
+
+    async fn create_users(&self, users: &[NewUser], now: Timestamp) -> Result<Vec<User>, CreateUserError> {
+        let _turn = self.turn().await?;
+        let mut tx = self.writer().begin().await.map_err(StoreError)?;
+        let mut created = Vec::with_capacity(users.len());
+        for user in users {
+            created.push(insert_user(&mut tx, user, now).await?);
         }
+        tx.commit().await.map_err(StoreError)?;
+        Ok(created)
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
@@ -66,6 +55,35 @@ impl UserStore for SqliteStore {
             .execute(self.writer())
             .await?;
         select_user(self.reader(), id).await
+    }
+}
+
+async fn insert_user(
+    connection: &mut SqliteConnection,
+    user: &NewUser,
+    now: Timestamp,
+) -> Result<User, CreateUserError> {
+    let inserted = sqlx::query(
+        "INSERT INTO users (email, password_hash, display_name, role, created_at) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&user.email)
+    .bind(&user.password_hash)
+    .bind(&user.display_name)
+    .bind(role_word(user.role))
+    .bind(now.as_millis())
+    .execute(connection)
+    .await;
+    match inserted {
+        Ok(done) => Ok(User {
+            id: UserId(done.last_insert_rowid()),
+            email: user.email.clone(),
+            display_name: user.display_name.clone(),
+            role: user.role,
+            created_at: now,
+        }),
+        // The address is the only unique column besides the generated id.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(CreateUserError::EmailTaken),
+        Err(error) => Err(StoreError(error).into()),
     }
 }
 

@@ -97,6 +97,28 @@ async fn who_guesses_too_often_has_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_registers_test_shoppers_in_bulk() {
+    let server = Server::start().await;
+    let admin = Shop::admin(server.address).await;
+    let answer = admin.write("/api/v1/users/bulk", json!({ "count": 3 })).await.expect(201);
+    let shoppers = answer["data"].as_array().unwrap();
+    assert_eq!(shoppers.len(), 3);
+    for shopper in shoppers {
+        let me = me(&admin.with_token(shopper["token"].as_str().unwrap())).await;
+        assert_eq!((&me["id"], &me["role"]), (&shopper["user_id"], &json!("shopper")));
+        let address = me["email"].as_str().unwrap();
+        log_in(&admin, address, "!").await.expect_problem(401, "bad_credentials");
+    }
+    for count in [0, 1001] {
+        let refused = admin.write("/api/v1/users/bulk", json!({ "count": count })).await;
+        refused.expect_problem(422, "validation_failed");
+    }
+    let ann = Shop::visitor(server.address).register("ann@example.org").await;
+    ann.write("/api/v1/users/bulk", json!({ "count": 1 })).await.expect_problem(403, "forbidden");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_is_made_once() {
     let server = Server::start().await;
     let first = me(&Shop::admin(server.address).await).await;
