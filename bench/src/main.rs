@@ -4,13 +4,21 @@
 //! act, whether or not the generator or the server was in time.
 
 mod arrivals;
+mod auditor;
 mod baseline;
 mod cli;
+mod crew;
 mod found;
+mod heard;
 mod latency;
 mod process;
+mod progress;
 mod report;
 mod scenario;
+mod search;
+mod shop;
+mod shopper;
+mod socket;
 mod target;
 
 use std::process::ExitCode;

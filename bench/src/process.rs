@@ -144,6 +144,12 @@ impl Meter {
     }
 }
 
+/// A process on the command line: `name=pid`.
+pub fn named(text: &str) -> Result<(String, u32), String> {
+    let parsed = text.split_once('=').and_then(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?)));
+    parsed.ok_or_else(|| "expected name=pid".to_owned())
+}
+
 fn rss_of(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
