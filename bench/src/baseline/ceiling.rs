@@ -3,6 +3,8 @@
 //! The statements, scripts, records and buffers are the shop's own; around them is as little as possible.
 
 mod batches;
+mod reservation;
+mod scripts;
 
 use clap::{Args, ValueEnum};
 
@@ -28,6 +30,8 @@ pub struct CeilingSettings {
     pub pace: Pace,
     #[command(flatten)]
     pub batches: batches::BatchSettings,
+    #[command(flatten)]
+    pub scripts: scripts::ScriptSettings,
 }
 
 /// One of the servers' abilities.
@@ -53,7 +57,10 @@ pub async fn run(settings: CeilingSettings) -> anyhow::Result<Found> {
                 batches::measure(&settings.database_url, &settings.batches, settings.pace, &mut found)
                     .await?;
             }
-            Part::Scripts | Part::Log | Part::Echo => anyhow::bail!("not built yet"),
+            Part::Scripts => {
+                scripts::measure(&settings.redis_url, &settings.scripts, settings.pace, &mut found).await?;
+            }
+            Part::Log | Part::Echo => anyhow::bail!("not built yet"),
         }
     }
     Ok(found)

@@ -18,7 +18,7 @@ use sqlx::MySqlConnection;
 use self::order::Shape;
 use super::{
     closed_loop::{self, Worker},
-    database::OwnDatabase,
+    database::{OwnDatabase, shopper},
     timing::{Pace, Repeats},
 };
 use crate::found::Found;
@@ -123,7 +123,7 @@ struct Till {
 
 impl Worker for Till {
     async fn work(&mut self) -> anyhow::Result<u64> {
-        let user = self.next_user.fetch_add(1, Ordering::Relaxed);
+        let user = shopper(self.next_user.fetch_add(1, Ordering::Relaxed));
         order::place(&mut self.connection, self.shape, user).await?;
         Ok(1)
     }

@@ -35,6 +35,17 @@ const VARIABLES: [&str; 8] = [
     "sync_binlog",
 ];
 
+/// Shoppers there are; a power of two.
+const SHOPPERS: i64 = 1 << 24;
+/// Odd, so that no two shoppers get the same number.
+const SCATTER: i64 = 0x9E_3779;
+
+/// The n-th shopper who comes, from 1 on, never the same twice among the first 2^24: people do not come in the order in which they
+/// signed up, so new rows belong anywhere in an index.
+pub fn shopper(nth: i64) -> i64 {
+    nth.wrapping_mul(SCATTER) & (SHOPPERS - 1)
+}
+
 /// A database that nobody else uses. To be dropped with [`Self::drop_it`].
 pub struct OwnDatabase {
     server: MySqlConnectOptions,
@@ -107,5 +118,20 @@ impl OwnDatabase {
         let measured = measured?;
         dropped?;
         Ok(measured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::shopper;
+
+    #[test]
+    fn nobody_comes_twice_or_in_order() {
+        let came: Vec<i64> = (1..=100_000).map(shopper).collect();
+        assert_eq!(came.iter().collect::<HashSet<_>>().len(), came.len());
+        assert!(!came.is_sorted());
+        assert!(came.iter().all(|user| *user > 0));
     }
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     baseline::{
         closed_loop::{self, Worker},
-        database::{HOT_ID, HOT_POOL, OwnDatabase, PRICE_MINOR},
+        database::{HOT_ID, HOT_POOL, OwnDatabase, PRICE_MINOR, shopper},
         timing::{Pace, Repeats},
     },
     found::Found,
@@ -173,7 +173,7 @@ impl Writer {
             user_id,
             created_at,
         };
-        (first..first + size).map(row).collect()
+        (first..first + size).map(shopper).map(row).collect()
     }
 }
 
