@@ -3,6 +3,7 @@
 //! The statements, scripts, records and buffers are the shop's own; around them is as little as possible.
 
 mod batches;
+mod log;
 mod reservation;
 mod scripts;
 
@@ -32,6 +33,8 @@ pub struct CeilingSettings {
     pub batches: batches::BatchSettings,
     #[command(flatten)]
     pub scripts: scripts::ScriptSettings,
+    #[command(flatten)]
+    pub log: log::LogSettings,
 }
 
 /// One of the servers' abilities.
@@ -60,7 +63,10 @@ pub async fn run(settings: CeilingSettings) -> anyhow::Result<Found> {
             Part::Scripts => {
                 scripts::measure(&settings.redis_url, &settings.scripts, settings.pace, &mut found).await?;
             }
-            Part::Log | Part::Echo => anyhow::bail!("not built yet"),
+            Part::Log => {
+                log::measure(&settings.kafka_brokers, &settings.log, settings.pace, &mut found).await?
+            }
+            Part::Echo => anyhow::bail!("not built yet"),
         }
     }
     Ok(found)
