@@ -42,6 +42,12 @@ pub enum Command {
     Ceiling(CeilingSettings),
     /// A standard set of all of these side by side, as JSON, a page and Markdown.
     Report(ReportSettings),
+    /// The server of `ceiling`'s echo: says where it listens, and ends with its standard input.
+    #[command(hide = true)]
+    EchoServer,
+    /// Some of `crowd`'s sockets: obeys its standard input, one line of JSON for each order.
+    #[command(hide = true)]
+    CrowdWorker,
 }
 
 /// The deployment under test.

@@ -55,6 +55,8 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Classic(settings) => baseline::classic::run(settings).await?,
         Command::Ceiling(settings) => baseline::ceiling::run(settings).await?,
         Command::Report(settings) => return report::run(settings).await,
+        Command::EchoServer => return baseline::ceiling::serve_echo().await.map(|()| true),
+        Command::CrowdWorker => return scenario::crowd::work().await.map(|()| true),
     };
     show(&found, cli.json.as_deref()).await?;
     Ok(!found.is_faulty())

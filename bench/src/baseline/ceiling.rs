@@ -3,12 +3,15 @@
 //! The statements, scripts, records and buffers are the shop's own; around them is as little as possible.
 
 mod batches;
+mod echo;
+mod echo_client;
 mod log;
 mod reservation;
 mod scripts;
 
 use clap::{Args, ValueEnum};
 
+pub use self::echo::serve as serve_echo;
 use super::timing::Pace;
 use crate::found::Found;
 
@@ -35,6 +38,8 @@ pub struct CeilingSettings {
     pub scripts: scripts::ScriptSettings,
     #[command(flatten)]
     pub log: log::LogSettings,
+    #[command(flatten)]
+    pub echo: echo::EchoSettings,
 }
 
 /// One of the servers' abilities.
@@ -66,7 +71,7 @@ pub async fn run(settings: CeilingSettings) -> anyhow::Result<Found> {
             Part::Log => {
                 log::measure(&settings.kafka_brokers, &settings.log, settings.pace, &mut found).await?
             }
-            Part::Echo => anyhow::bail!("not built yet"),
+            Part::Echo => echo::measure(&settings.echo, settings.pace, &mut found).await?,
         }
     }
     Ok(found)

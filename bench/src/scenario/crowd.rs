@@ -1,5 +1,8 @@
 //! Many sockets that wait: memory, and how long a frame for everybody takes.
 
+pub mod frames;
+pub mod tiny;
+
 use clap::Args;
 
 use crate::{cli::TargetArgs, found::Found};
@@ -13,5 +16,10 @@ pub struct CrowdSettings {
 
 /// Not built yet.
 pub async fn run(_settings: CrowdSettings) -> anyhow::Result<Found> {
+    anyhow::bail!("not built yet")
+}
+
+/// Not built yet.
+pub async fn work() -> anyhow::Result<()> {
     anyhow::bail!("not built yet")
 }
