@@ -41,7 +41,7 @@ pub enum Command {
     /// What the servers alone can do: batched inserts, scripts, the log, an echo.
     Ceiling(CeilingSettings),
     /// A standard set of all of these side by side, as JSON, a page and Markdown.
-    Report(ReportSettings),
+    Report(Box<ReportSettings>),
     /// The server of `ceiling`'s echo: says where it listens, and ends with its standard input.
     #[command(hide = true)]
     EchoServer,

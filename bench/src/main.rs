@@ -47,19 +47,32 @@ fn main() -> ExitCode {
 
 /// Runs the command; whether every promise was kept.
 async fn run(cli: Cli) -> anyhow::Result<bool> {
-    let found = match cli.command {
-        Command::Stampede(settings) => scenario::stampede::run(settings).await?,
-        Command::Orders(settings) => scenario::orders::run(settings).await?,
-        Command::Soldout(settings) => scenario::soldout::run(settings).await?,
-        Command::Crowd(settings) => scenario::crowd::run(settings).await?,
-        Command::Classic(settings) => baseline::classic::run(settings).await?,
-        Command::Ceiling(settings) => baseline::ceiling::run(settings).await?,
-        Command::Report(settings) => return report::run(settings).await,
-        Command::EchoServer => return baseline::ceiling::serve_echo().await.map(|()| true),
-        Command::CrowdWorker => return scenario::crowd::work().await.map(|()| true),
-    };
-    show(&found, cli.json.as_deref()).await?;
-    Ok(!found.is_faulty())
+    let json = cli.json.as_deref();
+    match cli.command {
+        Command::Report(settings) => report::run(*settings, json).await,
+        Command::EchoServer => baseline::ceiling::serve_echo().await.map(|()| true),
+        Command::CrowdWorker => scenario::crowd::work().await.map(|()| true),
+        command => {
+            let found = measure(command).await?;
+            show(&found, json).await?;
+            Ok(!found.is_faulty())
+        }
+    }
+}
+
+/// Runs one scenario or baseline.
+async fn measure(command: Command) -> anyhow::Result<Found> {
+    match command {
+        Command::Stampede(settings) => scenario::stampede::run(settings).await,
+        Command::Orders(settings) => scenario::orders::run(settings).await,
+        Command::Soldout(settings) => scenario::soldout::run(settings).await,
+        Command::Crowd(settings) => scenario::crowd::run(settings).await,
+        Command::Classic(settings) => baseline::classic::run(settings).await,
+        Command::Ceiling(settings) => baseline::ceiling::run(settings).await,
+        Command::Report(_) | Command::EchoServer | Command::CrowdWorker => {
+            anyhow::bail!("this command measures nothing by itself")
+        }
+    }
 }
 
 /// Prints the result, and writes it to a file if one was named.

@@ -42,7 +42,14 @@ impl Server {
     /// Starts `panicbuy serve` on a free loopback port in `folder`, and waits until it says where it listens.
     pub async fn start(program: &Path, flags: &[String], folder: &Path) -> anyhow::Result<Self> {
         let log = std::fs::File::create(folder.join(format!("{}.log", flag_name(flags))))?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // The server has the settings of the report, and not by chance those of the shell.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PANICBUY_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
             .args(flags)
             .current_dir(folder)

@@ -109,6 +109,7 @@ async fn at_rate(
     found.set("rate", rate);
     found.set("rising_from", from);
     note(found, "", &rounds);
+    found.series.insert("cpu_us_per_order_over_orders".to_owned(), cost_over_orders(&rounds));
     Ok(())
 }
 
@@ -146,6 +147,10 @@ async fn highest(hall: &mut Hall<'_>, settings: &OrdersSettings, found: &mut Fou
     found.note("search_capped", f64::from(u8::from(search.is_capped())));
     found.series.insert("outcomes_per_s_over_offered_per_s".to_owned(), tried);
     note(found, "", &rounds);
+    if let Some(last) = rounds.pop() {
+        found.series.insert("due_per_s_over_s".to_owned(), last.due_over_s);
+        found.series.insert("outcomes_per_s_over_s".to_owned(), last.outcomes_over_s);
+    }
     let mut halves = Vec::new();
     for _ in 0..settings.repeats {
         halves.push(hall.round(constant(rate / 2.0)).await?);
@@ -195,4 +200,15 @@ fn note_processor_time(found: &mut Found, prefix: &str, rounds: &[Measured]) {
     for (name, seconds) in spent {
         found.note(&format!("{prefix}cpu_us_per_order_{name}"), seconds * 1e6 / orders);
     }
+}
+
+/// Processor time per order of everything but the generator, round by round, over the orders so far.
+fn cost_over_orders(rounds: &[Measured]) -> Vec<(f64, f64)> {
+    let mut so_far = 0.0;
+    let cost = |round: &Measured| {
+        so_far += round.orders;
+        let servers = round.cpu_s.iter().filter(|(name, _)| *name != "generator");
+        (so_far, servers.map(|(_, seconds)| seconds).sum::<f64>() * 1e6 / round.orders)
+    };
+    rounds.iter().map(cost).collect()
 }

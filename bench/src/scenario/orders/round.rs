@@ -20,6 +20,9 @@ use crate::{
 /// How long answers are waited for after the last order was due.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
+/// The spans of time of which rates over time are told.
+const SPAN: Duration = Duration::from_millis(100);
+
 /// The shoppers, and what they heard in all rounds so far.
 pub(super) struct Hall<'a> {
     settings: &'a OrdersSettings,
@@ -44,6 +47,9 @@ pub(super) struct Measured {
     pub refused: BTreeMap<String, u64>,
     /// All orders of the round, warm-up included.
     pub orders: f64,
+    /// Orders due and outcomes per second, over seconds since the start.
+    pub due_over_s: Vec<(f64, f64)>,
+    pub outcomes_over_s: Vec<(f64, f64)>,
     /// Processor seconds by process, from the first order to the last outcome.
     pub cpu_s: BTreeMap<String, f64>,
 }
@@ -85,7 +91,9 @@ impl<'a> Hall<'a> {
         let cpu_s = meter.read();
         let heard = self.crew.collect().await?;
         let warm_up = start + Duration::from_secs_f64(self.settings.warm_up_s);
-        let measured = Measured::of(&heard, warm_up, start + rate.over, cpu_s);
+        let mut measured = Measured::of(&heard, warm_up, start + rate.over, cpu_s);
+        measured.due_over_s = per_second(start, heard.iter().filter_map(|heard| Some(heard.asked?.intended)));
+        measured.outcomes_over_s = per_second(start, heard.iter().filter_map(|heard| heard.outcome_at));
         tell(format_args!(
             "{:.0} orders/s offered: {:.0}/s done, accepted p99 {:.1} ms, outcome p99 {:.1} ms, {} without outcome {:?}",
             measured.offered_per_s,
@@ -149,7 +157,24 @@ impl Measured {
             outcome,
             refused,
             orders: heard.len() as f64,
+            due_over_s: Vec::new(),
+            outcomes_over_s: Vec::new(),
             cpu_s,
         }
     }
+}
+
+/// How many moments fall into each short span of time, as a rate.
+fn per_second(start: Instant, moments: impl Iterator<Item = Instant>) -> Vec<(f64, f64)> {
+    let mut spans = Vec::new();
+    for moment in moments {
+        let span = (moment.saturating_duration_since(start).as_millis() / SPAN.as_millis()) as usize;
+        if spans.len() <= span {
+            spans.resize(span + 1, 0_u32);
+        }
+        spans[span] += 1;
+    }
+    let width = SPAN.as_secs_f64();
+    let middle = |span: u32| (f64::from(span) + 0.5) * width;
+    (0..).zip(spans).map(|(span, count)| (middle(span), f64::from(count) / width)).collect()
 }
