@@ -30,6 +30,8 @@ pub enum Lost {
     Closed(Option<u16>),
     #[error("the connection ended")]
     Ended,
+    #[error("entering took too long")]
+    TooSlow,
     #[error("the handshake was answered {0}")]
     Refused(String),
     #[error(transparent)]
