@@ -25,9 +25,9 @@ use crate::{
 use member::Member;
 
 /// How long all shoppers of a round may take to join it and, if they must, to be admitted.
-const READY_WITHIN: Duration = Duration::from_secs(180);
+const READY_WITHIN: Duration = Duration::from_mins(3);
 /// How long a shopper may take to hand over what was heard.
-const COLLECTED_WITHIN: Duration = Duration::from_secs(60);
+const COLLECTED_WITHIN: Duration = Duration::from_mins(1);
 /// From the start's announcement to the start: time for every task to hear of it.
 const HEADS_UP: Duration = Duration::from_millis(300);
 

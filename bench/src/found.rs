@@ -59,6 +59,12 @@ impl Found {
     }
 }
 
+/// A count as a number of a result.
+#[expect(clippy::cast_precision_loss, reason = "counts of a load test are far below 2^52")]
+pub fn count(number: usize) -> f64 {
+    number as f64
+}
+
 /// The middle of these values (the mean of the two middle ones if they are even in number), and `None` of nothing.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();

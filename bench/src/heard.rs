@@ -131,7 +131,9 @@ mod tests {
         let now = Instant::now();
         let mut heard = Heard::about(7, 3);
         heard.asked = Some(Asked { request_id: REQUEST, intended: now, sent: now });
-        frames.iter().for_each(|frame| heard.note(frame, now));
+        for frame in frames {
+            heard.note(frame, now);
+        }
         heard
     }
 

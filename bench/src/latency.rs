@@ -35,8 +35,8 @@ impl Latencies {
     }
 
     /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.0.len()
+    pub fn count(&self) -> usize {
+        usize::try_from(self.0.len()).unwrap_or(usize::MAX)
     }
 
     /// The latency that this percentage of all does not exceed, in milliseconds; 0 if there are none.

@@ -80,11 +80,6 @@ impl Server {
         self.pid
     }
 
-    /// What the process uses now.
-    pub fn usage(&self) -> anyhow::Result<Usage> {
-        usage(self.pid)
-    }
-
     /// Asks the server to end, as a deploy does, and waits until it has.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let asked = Command::new("kill").arg(self.pid.to_string()).status().await?;

@@ -13,7 +13,7 @@ use crate::{cli::TargetArgs, target::Target};
 /// Shoppers that one call signs up, at most: the contract's bound.
 const BULK: usize = 1000;
 /// The longest answer that is waited for.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 /// Entries of one page of a list.
 const PAGE: usize = 100;
 /// Entries of one page of the draw.
@@ -53,7 +53,6 @@ pub struct Promo {
     pub item_id: i64,
     pub price_minor: i64,
     pub stock: u32,
-    pub available: Option<u32>,
     pub seed_commit: String,
     /// Shown from the opening on.
     pub seed: Option<String>,

@@ -106,7 +106,7 @@ pub fn wanted(target: &Target) -> String {
         At::Least => "≥",
         At::Most => "≤",
     };
-    format!("{side} {}", figure(target.target))
+    format!("{side} {}", figure(target.wanted))
 }
 
 /// Whether a target is met, as a word.
@@ -140,7 +140,7 @@ mod tests {
             name: "orders_vs_classic".to_owned(),
             what: "times".to_owned(),
             value: None,
-            target: 10.0,
+            wanted: 10.0,
             at: At::Least,
             met: false,
         };

@@ -126,9 +126,10 @@ pub async fn run(settings: ReportSettings, json: Option<&Path>) -> anyhow::Resul
 
 async fn make(settings: &ReportSettings, program: &Path, services: &Services) -> anyhow::Result<Report> {
     let gateways = usize::from(settings.gateways);
-    let mut steps = match settings.quick {
-        true => steps::quick(settings.engines, gateways),
-        false => steps::full(settings.engines, gateways, settings.long_orders),
+    let mut steps = if settings.quick {
+        steps::quick(settings.engines, gateways)
+    } else {
+        steps::full(settings.engines, gateways, settings.long_orders)
     };
     steps.retain(|step| settings.only.is_empty() || settings.only.iter().any(|name| name == step.name));
     let mut results = Results::new();

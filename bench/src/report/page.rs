@@ -1,5 +1,7 @@
 //! The report as one page that needs nothing else: tables, and plots as SVG. Pure.
 
+use std::fmt::Write;
+
 use super::{Done, Report, markdown, plots};
 use crate::found::Found;
 
@@ -8,7 +10,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;mar
     td.n{text-align:right;font-variant-numeric:tabular-nums}.met{color:#0a6b2d}.missed{color:#b00020;font-weight:bold}\
     svg{max-width:100%;height:auto}code{background:#f3f3f3;padding:.1rem .3rem}summary{cursor:pointer}";
 
-/// Renders the whole report.
+/// Renders the whole report. Writing to a string cannot fail, so what `write!` says is let go.
 pub fn render(report: &Report) -> anyhow::Result<String> {
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
@@ -22,7 +24,7 @@ pub fn render(report: &Report) -> anyhow::Result<String> {
     page.push_str(&drawings(report)?);
     page.push_str("<h2>Where</h2><table>");
     for (name, what) in report.machine.iter().chain(&report.versions) {
-        page.push_str(&format!("<tr><th>{}<td>{}", escaped(name), escaped(what)));
+        let _ = write!(page, "<tr><th>{}<td>{}", escaped(name), escaped(what));
     }
     page.push_str("</table><h2>Steps</h2>");
     report.steps.iter().for_each(|done| page.push_str(&step(done)));
@@ -34,12 +36,13 @@ fn targets(report: &Report) -> String {
     let mut table = "<h2>Targets</h2><table><tr><th>target<th>measured<th>wanted<th>".to_owned();
     for target in &report.targets {
         let (class, word) = if target.met { ("met", "met") } else { ("missed", "not met") };
-        table.push_str(&format!(
+        let _ = write!(
+            table,
             "<tr><td>{}<td class=n>{}<td class=n>{}<td class={class}>{word}",
             escaped(&target.what),
             markdown::value(target),
             markdown::wanted(target),
-        ));
+        );
     }
     table + "</table>"
 }
@@ -95,16 +98,16 @@ fn step(done: &Done) -> String {
         done.load_before,
     );
     if let Some(error) = &done.error {
-        text.push_str(&format!("<p class=missed>{}", escaped(error)));
+        let _ = write!(text, "<p class=missed>{}", escaped(error));
     }
     if let Some(found) = &done.found {
         text.push_str("<table>");
         for (name, number) in &found.numbers {
-            text.push_str(&format!("<tr><td>{}<td class=n>{}", escaped(name), markdown::figure(*number)));
+            let _ = write!(text, "<tr><td>{}<td class=n>{}", escaped(name), markdown::figure(*number));
         }
         for (name, count) in &found.faults {
             let class = if *count == 0 { "met" } else { "missed" };
-            text.push_str(&format!("<tr><td>fault: {}<td class=\"n {class}\">{count}", escaped(name)));
+            let _ = write!(text, "<tr><td>fault: {}<td class=\"n {class}\">{count}", escaped(name));
         }
         text.push_str("</table>");
     }

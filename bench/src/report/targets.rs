@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::found::Found;
+use crate::found::{Found, count};
 
 /// One target, with what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,8 +14,9 @@ pub struct Target {
     pub what: String,
     /// What was measured; none if the measurement failed.
     pub value: Option<f64>,
-    pub target: f64,
-    /// Whether the value must be at least or at most the target.
+    #[serde(rename = "target")]
+    pub wanted: f64,
+    /// Whether the value must be at least or at most what is wanted.
     pub at: At,
     pub met: bool,
 }
@@ -78,7 +79,7 @@ const STANDARD: [Rule; 8] = [
         // A scenario that failed has not been audited, and proves nothing.
         let audited = ["stampede", "orders", "soldout", "crowd"].iter().all(|name| all.contains_key(*name));
         let faults: u64 = all.values().flat_map(|found| found.faults.values()).sum();
-        audited.then_some(faults as f64)
+        audited.then_some(count(usize::try_from(faults).unwrap_or(usize::MAX)))
     }),
 ];
 
@@ -145,13 +146,13 @@ pub fn judge(results: &Results, full: bool) -> Vec<Target> {
 
 impl Rule {
     fn judge(&self, results: &Results) -> Target {
-        let Self(name, what, at, target, value) = self;
+        let Self(name, what, at, wanted, value) = self;
         let value = value(results).filter(|value| value.is_finite());
         let met = value.is_some_and(|value| match at {
-            At::Least => value >= *target,
-            At::Most => value <= *target,
+            At::Least => value >= *wanted,
+            At::Most => value <= *wanted,
         });
-        Target { name: (*name).to_owned(), what: (*what).to_owned(), value, target: *target, at: *at, met }
+        Target { name: (*name).to_owned(), what: (*what).to_owned(), value, wanted: *wanted, at: *at, met }
     }
 }
 
@@ -162,7 +163,7 @@ fn number(all: &Results, step: &str, name: &str) -> Option<f64> {
 /// The mean of the last third over the mean of the first third.
 fn growth(points: &[(f64, f64)]) -> Option<f64> {
     let third = points.len() / 3;
-    let mean = |some: &[(f64, f64)]| some.iter().map(|(_, y)| y).sum::<f64>() / some.len() as f64;
+    let mean = |some: &[(f64, f64)]| some.iter().map(|(_, y)| y).sum::<f64>() / count(some.len());
     (third > 0).then(|| mean(&points[points.len() - third..]) / mean(&points[..third]))
 }
 

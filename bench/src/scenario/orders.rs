@@ -1,7 +1,8 @@
 //! Orders of shoppers who all hold a pass before the clock starts: one socket and one order each, for one hot promo.
 //!
-//! Without `--rate` the highest rate is searched at which nothing is refused and the 99th percentiles stay within their
-//! bounds; it is then repeated, and half of it too. The auditor looks at every round.
+//! Without `--rate` the highest rate is searched at which every order has its outcome and the 99th percentiles stay within their
+//! bounds; it is then repeated, and half of it too. A rate is reported if more than half of its repeats hold; all of them are
+//! told. The auditor looks at every round.
 
 mod round;
 
@@ -15,14 +16,16 @@ use crate::{
     arrivals::{Rate, Spacing},
     auditor,
     cli::TargetArgs,
-    found::{Found, median},
+    found::{Found, count, median},
     progress::tell,
     search::Search,
 };
 
-/// A rate that did not hold in every repeat is lowered to this share, so often at most.
-const STEP_DOWN: f64 = 0.94;
-const STEPS_DOWN: u32 = 6;
+/// A rate that did not hold in most repeats is lowered to this share, so often at most.
+const STEP_DOWN: f64 = 0.88;
+const STEPS_DOWN: u32 = 8;
+/// A rate fails in the search if it does not hold so often in a row: other programs share the machine.
+const TRIES: u32 = 2;
 
 /// Settings of `orders`.
 #[derive(Clone, Debug, Args)]
@@ -123,26 +126,32 @@ async fn highest(hall: &mut Hall<'_>, settings: &OrdersSettings, found: &mut Fou
     let mut search = Search::new(settings.start_rate, limit);
     let mut tried = Vec::new();
     while let Some(rate) = search.next() {
-        let measured = hall.round(constant(rate)).await?;
-        search.told(rate, bounds.held(&measured));
-        tried.push((rate, measured.rate_per_s));
+        let mut held = false;
+        for _ in 0..TRIES {
+            let measured = hall.round(constant(rate)).await?;
+            held = bounds.held(&measured);
+            tried.push((measured.offered_per_s, measured.rate_per_s));
+            if held {
+                break;
+            }
+        }
+        search.told(rate, held);
     }
     let mut rate = search.best().context("not even the lowest rate stayed within the bounds")?;
     let mut rounds = Vec::new();
+    let holds =
+        |rounds: &[Measured]| 2 * rounds.iter().filter(|round| bounds.held(round)).count() > rounds.len();
     for _ in 0..STEPS_DOWN {
         rounds.clear();
-        while rounds.len() < settings.repeats as usize && rounds.iter().all(|round| bounds.held(round)) {
+        for _ in 0..settings.repeats {
             rounds.push(hall.round(constant(rate)).await?);
         }
-        if rounds.iter().all(|round| bounds.held(round)) {
+        if holds(&rounds) {
             break;
         }
         rate *= STEP_DOWN;
     }
-    ensure!(
-        rounds.iter().all(|round| bounds.held(round)),
-        "no rate stayed within the bounds in every repeat"
-    );
+    ensure!(holds(&rounds), "no rate stayed within the bounds in most repeats");
     found.set("rate", rate);
     found.note("search_capped", f64::from(u8::from(search.is_capped())));
     found.series.insert("outcomes_per_s_over_offered_per_s".to_owned(), tried);
@@ -178,14 +187,16 @@ fn note(found: &mut Found, prefix: &str, rounds: &[Measured]) {
     spread("accepted_p99_ms", |round| round.accepted.at_ms(99.0));
     spread("outcome_p99_ms", |round| round.outcome.at_ms(99.0));
     spread("sent_late_p99_ms", |round| round.sent_late.at_ms(99.0));
-    spread("refused", |round| round.refused.values().sum::<u64>() as f64);
+    spread("refused", |round| count(round.refused.values().sum()));
     note_processor_time(found, prefix, rounds);
     for (name, pick) in [
         ("accepted", (|round| &round.accepted) as fn(&Measured) -> &crate::latency::Latencies),
         ("outcome", |round| &round.outcome),
     ] {
         let mut all = crate::latency::Latencies::new();
-        rounds.iter().for_each(|round| all.merge(pick(round)));
+        for round in rounds {
+            all.merge(pick(round));
+        }
         found.latencies.insert(format!("{prefix}{name}"), all.percentiles());
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     arrivals::{Rate, Spacing},
     cli::TargetArgs,
     crew::{Crew, Plan},
-    found::{Found, median},
+    found::{Found, count, median},
     latency::Latencies,
     process::Meter,
     progress::tell,
@@ -104,9 +104,9 @@ pub async fn run(settings: SoldoutSettings) -> anyhow::Result<Found> {
     }
     let cpu = meter.read();
     note(&mut found, &runs);
-    let refusals: u64 = runs.iter().map(|run| run.refused.count()).sum();
+    let refusals: usize = runs.iter().map(|run| run.refused.count()).sum();
     for (name, seconds) in cpu {
-        found.note(&format!("cpu_us_per_refusal_{name}"), seconds * 1e6 / refusals as f64);
+        found.note(&format!("cpu_us_per_refusal_{name}"), seconds * 1e6 / count(refusals));
     }
     hammers.leave();
     Ok(found)
@@ -195,8 +195,8 @@ fn note(found: &mut Found, runs: &[Measured]) {
     let mut all = Latencies::new();
     for run in runs {
         all.merge(&run.refused);
-        for (reason, count) in &run.reasons {
-            *found.numbers.entry(format!("refusals_{reason}")).or_default() += *count as f64;
+        for (reason, times) in &run.reasons {
+            *found.numbers.entry(format!("refusals_{reason}")).or_default() += count(*times);
         }
     }
     found.latencies.insert("refused".to_owned(), all.percentiles());

@@ -8,7 +8,7 @@ use crate::{
     auditor::{self, Books},
     cli::TargetArgs,
     crew::{Crew, Plan},
-    found::Found,
+    found::{Found, count},
     heard::Heard,
     latency::Latencies,
     progress::tell,
@@ -100,9 +100,4 @@ fn describe(settings: &StampedeSettings, heard: &[Heard], opens_at: Instant) -> 
     found.latencies.insert("accepted".to_owned(), latency(|heard| heard.accepted_at).percentiles());
     found.latencies.insert("outcome".to_owned(), latency(|heard| heard.outcome_at).percentiles());
     found
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of shoppers are far below 2^52")]
-fn count(number: usize) -> f64 {
-    number as f64
 }

@@ -35,7 +35,6 @@ fn kept() -> (Books, Vec<Heard>) {
         item_id: 1,
         price_minor: PRICE,
         stock: 2,
-        available: Some(0),
         seed_commit: hex::encode(Sha256::digest(SEED)),
         seed: Some(hex::encode(SEED)),
     };

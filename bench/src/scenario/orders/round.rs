@@ -10,7 +10,7 @@ use crate::{
     arrivals::{self, Rate},
     auditor::Books,
     crew::{Crew, Plan},
-    found::Found,
+    found::{Found, count},
     heard::Heard,
     latency::Latencies,
     process::Meter,
@@ -43,8 +43,8 @@ pub(super) struct Measured {
     /// How late the generator itself was. Part of the other two.
     pub sent_late: Latencies,
     /// Orders that have no outcome.
-    pub without_outcome: u64,
-    pub refused: BTreeMap<String, u64>,
+    pub without_outcome: usize,
+    pub refused: BTreeMap<String, usize>,
     /// All orders of the round, warm-up included.
     pub orders: f64,
     /// Orders due and outcomes per second, over seconds since the start.
@@ -113,7 +113,7 @@ impl<'a> Hall<'a> {
     pub(super) async fn close(self, found: &mut Found) -> anyhow::Result<()> {
         tell("reading the books of all rounds");
         let orders: usize = self.rounds.iter().map(|(_, heard)| heard.len()).sum();
-        found.note("orders_audited", orders as f64);
+        found.note("orders_audited", count(orders));
         auditor::audit(&self.shop, self.rounds, &self.crew.accounts, found).await?;
         self.crew.leave();
         Ok(())
@@ -146,17 +146,17 @@ impl Measured {
             *refused.entry(reason.clone()).or_default() += 1;
         }
         Self {
-            offered_per_s: measured.len() as f64 / until.saturating_duration_since(from).as_secs_f64(),
-            rate_per_s: outcome.count() as f64 / busy.as_secs_f64(),
+            offered_per_s: count(measured.len()) / until.saturating_duration_since(from).as_secs_f64(),
+            rate_per_s: count(outcome.count()) / busy.as_secs_f64(),
             accepted: latency(|heard| heard.accepted_at),
             sent_late: measured
                 .iter()
                 .map(|(_, asked)| asked.sent.saturating_duration_since(asked.intended))
                 .collect(),
-            without_outcome: heard.iter().filter(|heard| heard.outcomes.is_empty()).count() as u64,
+            without_outcome: heard.iter().filter(|heard| heard.outcomes.is_empty()).count(),
             outcome,
             refused,
-            orders: heard.len() as f64,
+            orders: count(heard.len()),
             due_over_s: Vec::new(),
             outcomes_over_s: Vec::new(),
             cpu_s,

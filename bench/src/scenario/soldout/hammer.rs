@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::SoldoutSettings;
 use crate::{
     arrivals::{self, Rate, Spacing},
+    found::count,
     latency::Latencies,
     shop::Shop,
     shopper::enter_sockets,
@@ -54,12 +55,12 @@ pub(super) struct Measured {
     /// Refusals because nothing is left: latencies.
     pub refused: Latencies,
     /// All refusals, by reason.
-    pub reasons: BTreeMap<String, u64>,
+    pub reasons: BTreeMap<String, usize>,
     pub accepted: u64,
     pub unanswered: u64,
     /// Shoppers whose socket was lost.
     pub lost: u64,
-    offered: u64,
+    offered: usize,
     over: Duration,
     busy: Duration,
 }
@@ -67,18 +68,18 @@ pub(super) struct Measured {
 impl Measured {
     /// Refusals per second, until the last one came.
     pub(super) fn rate_per_s(&self) -> f64 {
-        self.refused.count() as f64 / self.over.max(self.busy).as_secs_f64()
+        count(self.refused.count()) / self.over.max(self.busy).as_secs_f64()
     }
 
     /// Whether this share of all orders was refused for the right reason.
     pub(super) fn is_answered(&self, share: f64) -> bool {
-        self.lost == 0 && self.refused.count() as f64 >= self.offered as f64 * share
+        self.lost == 0 && count(self.refused.count()) >= count(self.offered) * share
     }
 
     fn add(&mut self, other: &Self) {
         self.refused.merge(&other.refused);
-        for (reason, count) in &other.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += count;
+        for (reason, times) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += times;
         }
         self.accepted += other.accepted;
         self.unanswered += other.unanswered;
@@ -112,7 +113,7 @@ impl Hammers {
         let moments = arrivals::schedule(rate, spacing, self.seed, usize::MAX);
         let start = Instant::now() + HEADS_UP;
         let until = start + rate.over + ANSWERS_WITHIN;
-        let offered = moments.len() as u64;
+        let offered = moments.len();
         self.runs.send_replace(Some(Arc::new(Run { start, until, moments, of: self.count })));
         let mut all = Measured { offered, over: rate.over, ..Measured::default() };
         let patience = until.saturating_duration_since(Instant::now()) + REPORTS_WITHIN;
@@ -228,7 +229,7 @@ fn hear(frame: &str, open: &mut VecDeque<(Uuid, Instant)>, measured: &mut Measur
         measured.busy = now.saturating_duration_since(start);
     }
     match measured.reasons.get_mut(reason) {
-        Some(count) => *count += 1,
+        Some(times) => *times += 1,
         None => drop(measured.reasons.insert(reason.to_owned(), 1)),
     }
 }
