@@ -1,6 +1,6 @@
 //! Reads the log in batches and settles every record in it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 
 use fail::fail_point;
 use tokio::time::Instant;
@@ -80,63 +80,81 @@ impl OrderWriter {
         }
     }
 
-    /// Runs until `stop`, then finishes its batch, or the whole log if it is to drain it, or until `give_up`.
+    /// Runs until `stop`, then finishes its batches, or the whole log if it is to drain it, or until `give_up`.
     pub async fn run(mut self, stop: CancellationToken, give_up: CancellationToken) {
+        let mut unsettled = None;
         while !give_up.is_cancelled() {
-            let idle_wait = if stop.is_cancelled() { Duration::ZERO } else { self.settings.idle_wait };
+            // What is written is settled at once: only a writer with nothing to do waits for more.
+            let is_idle = unsettled.is_none() && !stop.is_cancelled();
+            let idle_wait = if is_idle { self.settings.idle_wait } else { Duration::ZERO };
             let read = tokio::select! {
                 read = self.reader.read(self.settings.batch_max, idle_wait) => read,
                 () = stop.cancelled(), if !stop.is_cancelled() => continue,
             };
-            match read {
-                Ok(batch) if batch.is_empty() && stop.is_cancelled() => return,
-                Ok(batch) => {
-                    self.settle_batch(&batch, &give_up).await;
-                    self.tell_lag().await;
-                    if stop.is_cancelled() && !self.settings.drain_at_stop {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the order log could not be read");
-                    give_up.run_until_cancelled(tokio::time::sleep(self.settings.retry_max)).await;
-                }
-            }
-        }
-    }
-
-    /// Settles a batch, trying again for as long as it takes: a later batch must not overtake it.
-    async fn settle_batch(&mut self, batch: &[Entry], give_up: &CancellationToken) {
-        let mut pause = self.settings.retry_min;
-        while !batch.is_empty() {
-            let started = Instant::now();
-            match self.try_batch(batch).await {
-                Ok(()) => {
-                    record_batch(batch.len(), started);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, records = batch.len(), "a batch of orders failed and is tried again");
-                    metrics::counter!("panicbuy_batch_failures_total").increment(1);
-                }
-            }
-            if give_up.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            let is_readable = read.is_ok();
+            let batch = read.unwrap_or_else(|error| {
+                tracing::error!(%error, "the order log could not be read");
+                Vec::new()
+            });
+            let is_last = stop.is_cancelled() && (batch.is_empty() || !self.settings.drain_at_stop);
+            unsettled = self.write_and_settle(&batch, unsettled, &give_up).await;
+            if is_last {
+                self.write_and_settle(&[], unsettled, &give_up).await;
                 return;
             }
-            pause = (pause * 2).min(self.settings.retry_max);
+            self.tell_lag().await;
+            if !is_readable {
+                give_up.run_until_cancelled(tokio::time::sleep(self.settings.retry_max)).await;
+            }
         }
     }
 
-    async fn try_batch(&mut self, batch: &[Entry]) -> Result<(), StepError> {
-        let verdicts = self.write(batch).await?;
-        fail_point!("writer.committed", |_| std::process::abort());
-        for (pool, verdicts) in verdicts {
-            record_settled(&self.settle(pool, &verdicts).await?);
+    /// Writes a batch while the one before it is settled, so that the database does not wait for the ledger. Returns what
+    /// is to be settled next.
+    async fn write_and_settle(
+        &mut self,
+        batch: &[Entry],
+        before: Option<WrittenBatch>,
+        give_up: &CancellationToken,
+    ) -> Option<WrittenBatch> {
+        let reservations = Arc::clone(&self.reservations);
+        let settling = settle(&*reservations, before.as_ref(), Retries::new(self.settings), give_up);
+        let (is_settled, written) = tokio::join!(settling, self.write_batch(batch, give_up));
+        if let Some(before) = before.filter(|_| is_settled) {
+            self.commit(&before, give_up).await;
         }
-        fail_point!("writer.settled", |_| std::process::abort());
-        self.reader.commit(&positions(batch)).await?;
+        written
+    }
+
+    /// Writes a batch, trying again for as long as it takes: a later one must not overtake it.
+    async fn write_batch(&mut self, batch: &[Entry], give_up: &CancellationToken) -> Option<WrittenBatch> {
+        if batch.is_empty() {
+            return None;
+        }
+        let started = Instant::now();
+        let mut retries = Retries::new(self.settings);
+        loop {
+            match self.write(batch).await {
+                Ok(verdicts) => {
+                    fail_point!("writer.committed", |_| std::process::abort());
+                    return Some(WrittenBatch { positions: positions(batch), verdicts, started });
+                }
+                Err(error) if retries.again(&error, give_up).await => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Commits the batch's place in the log.
+    async fn commit(&mut self, batch: &WrittenBatch, give_up: &CancellationToken) {
+        let mut retries = Retries::new(self.settings);
+        while let Err(error) = self.reader.commit(&batch.positions).await {
+            if !retries.again(&error, give_up).await {
+                return;
+            }
+        }
         fail_point!("writer.offset_committed", |_| std::process::abort());
-        Ok(())
+        record_batch(batch.positions.len(), batch.started);
     }
 
     /// Tells how much waits in the log, now and then: asking may cost a round trip.
@@ -220,21 +238,60 @@ impl OrderWriter {
         }
         Ok(())
     }
+}
 
-    async fn settle(
-        &self,
-        pool: PoolId,
-        verdicts: &[(OrderId, Verdict)],
-    ) -> Result<Vec<Settled>, EngineError> {
-        match self.reservations.settle(pool, verdicts).await {
-            // A pool that is not ready is rebuilt from the database, which has these verdicts already.
-            Err(EngineError::NotReady(pool)) => {
-                tracing::warn!(%pool, "verdicts for a pool that is not ready were left to its recovery");
-                Ok(Vec::new())
+/// A batch that is in the database, while the ledger does not know its verdicts.
+struct WrittenBatch {
+    positions: Vec<Position>,
+    verdicts: Verdicts,
+    started: Instant,
+}
+
+/// The pauses between tries of one step.
+struct Retries {
+    pause: Duration,
+    pause_max: Duration,
+}
+
+impl Retries {
+    fn new(settings: WriterSettings) -> Self {
+        Self { pause: settings.retry_min, pause_max: settings.retry_max }
+    }
+
+    /// Tells of the failure and waits until it is time for another try. False: it is time to give up.
+    async fn again(&mut self, error: &(impl Display + Sync), give_up: &CancellationToken) -> bool {
+        tracing::error!(%error, "a step on a batch of orders failed and is tried again");
+        metrics::counter!("panicbuy_batch_failures_total").increment(1);
+        let waited = give_up.run_until_cancelled(tokio::time::sleep(self.pause)).await.is_some();
+        self.pause = (self.pause * 2).min(self.pause_max);
+        waited
+    }
+}
+
+/// Tells the ledger the verdicts of a batch, trying again for as long as it takes. Whether it knows all of them now.
+async fn settle(
+    reservations: &dyn Reservations,
+    batch: Option<&WrittenBatch>,
+    mut retries: Retries,
+    give_up: &CancellationToken,
+) -> bool {
+    let Some(batch) = batch else { return false };
+    for (pool, verdicts) in &batch.verdicts {
+        loop {
+            match reservations.settle(*pool, verdicts).await {
+                Ok(settled) => record_settled(&settled),
+                // A pool that is not ready is rebuilt from the database, which has these verdicts already.
+                Err(EngineError::NotReady(pool)) => {
+                    tracing::warn!(%pool, "verdicts for a pool that is not ready were left to its recovery");
+                }
+                Err(error) if retries.again(&error, give_up).await => continue,
+                Err(_) => return false,
             }
-            answer => answer,
+            break;
         }
     }
+    fail_point!("writer.settled", |_| std::process::abort());
+    true
 }
 
 fn positions(batch: &[Entry]) -> Vec<Position> {

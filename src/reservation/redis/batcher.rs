@@ -11,8 +11,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::super::port::EngineError;
 use crate::domain::PoolId;
 
-/// Jobs in one call, at most.
-const MAX_JOBS: usize = 128;
 /// Calls of one pool under way at once.
 const MAX_CALLS: usize = 2;
 
@@ -21,6 +19,9 @@ const MAX_CALLS: usize = 2;
 pub(super) trait Batch: Send + Sync + 'static {
     type Job: Send + Sync + 'static;
     type Answer: Send + 'static;
+
+    /// Jobs in one call, at most: what keeps a call short.
+    const MAX_JOBS: usize = 128;
 
     /// Does the jobs in one call, in order; one answer for each.
     async fn run(&self, pool: PoolId, jobs: &[Self::Job]) -> Result<Vec<Self::Answer>, EngineError>;
@@ -83,7 +84,7 @@ async fn work<B: Batch>(
     // The permit first: what arrives until then shares the call.
     while let Ok(call) = Arc::clone(&calls).acquire_owned().await {
         let mut taken = Vec::new();
-        if waiting.recv_many(&mut taken, MAX_JOBS).await == 0 {
+        if waiting.recv_many(&mut taken, B::MAX_JOBS).await == 0 {
             break;
         }
         let batch = Arc::clone(&batch);
