@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DrawKey, Timestamp, UserId};
 
-use super::{bucket::Bucket, port::RoomSettings};
+use super::{
+    bucket::Bucket,
+    passes::{Pass, Passes},
+    port::{LogState, RoomSettings},
+};
 
 /// Passes and places a single tick acts on, at most, so that one tick is always short.
-const MAX_STEPS_PER_TICK: u32 = 256;
+const MAX_STEPS_PER_TICK: u32 = 64;
 
 /// The waiting room of one promo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,10 +38,10 @@ pub struct Room {
     returned: BTreeSet<(u64, UserId)>,
     /// How many places were passed over and are still away.
     away: u64,
-    passes: HashMap<UserId, Pass>,
-    by_expiry: BTreeSet<(Timestamp, UserId)>,
+    passes: Passes,
     bucket: Bucket,
-    /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused, and passes with it.
+    /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused or the order log takes no
+    /// orders, and passes with it.
     stopped_ms: u64,
     last_tick: Option<Timestamp>,
     /// The promo is over, and everybody was sent home.
@@ -54,13 +58,6 @@ struct Place {
     number: Option<u64>,
     seen: Timestamp,
     passed_over: bool,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Pass {
-    number: u64,
-    /// In room time.
-    expires_at: Timestamp,
 }
 
 /// Where a shopper stands in the room.
@@ -81,13 +78,14 @@ pub struct RoomTicked {
     pub more: bool,
 }
 
-/// The state of the promo and its stock that a tick acts on.
+/// The state of the promo, its stock and the order log that a tick acts on.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
     pub starts_at: Timestamp,
     pub paused: bool,
     pub available: u32,
     pub unsettled: u32,
+    pub log: LogState,
 }
 
 /// The room holds as many places as it may.
@@ -108,8 +106,7 @@ impl Room {
             head: 0,
             returned: BTreeSet::new(),
             away: 0,
-            passes: HashMap::new(),
-            by_expiry: BTreeSet::new(),
+            passes: Passes::default(),
             bucket: Bucket::default(),
             stopped_ms: 0,
             last_tick: None,
@@ -133,7 +130,7 @@ impl Room {
         starts_at: Timestamp,
     ) -> Result<(), Full> {
         self.open_if_due(now, starts_at);
-        if self.passes.contains_key(&user) {
+        if self.passes.of(user).is_some() {
             return Ok(());
         }
         if self.places.contains_key(&user) {
@@ -202,7 +199,7 @@ impl Room {
         self.open_if_due(now, conditions.starts_at);
         let opened = self.opened && !self.announced;
         self.announced = self.opened;
-        if conditions.paused {
+        if conditions.paused || conditions.log == LogState::Down {
             self.stopped_ms += elapsed_ms;
             return RoomTicked { opened, ..RoomTicked::default() };
         }
@@ -236,26 +233,23 @@ impl Room {
 
     /// Takes back passes whose time is over, as long as there are `steps` left.
     fn lapse(&mut self, now: Timestamp, steps: &mut u32) -> Vec<UserId> {
-        let room_now = now.minus_millis(self.stopped_ms);
+        let room_now = self.room_time(now);
         let mut lapsed = Vec::new();
-        while let Some(&(expires_at, user)) = self.by_expiry.first()
-            && expires_at <= room_now
-            && *steps > 0
+        while *steps > 0
+            && let Some(user) = self.passes.take_expired(room_now)
         {
             *steps -= 1;
-            self.by_expiry.pop_first();
-            self.passes.remove(&user);
             self.changes += 1;
             lapsed.push(user);
         }
         lapsed
     }
 
-    /// Gives passes to the next in line, as far as the bucket, the bounds, the stock and the `steps` allow.
+    /// Gives passes to the next in line, as far as the log, the bucket, the bounds, the stock and the `steps` allow.
     fn call(&mut self, now: Timestamp, conditions: Conditions, steps: &mut u32) -> Vec<UserId> {
         let max_live = self.settings.admission.max_active.min(conditions.available) as usize;
         let mut admitted = Vec::new();
-        if conditions.unsettled >= self.settings.max_unsettled {
+        if conditions.log != LogState::Ready || conditions.unsettled >= self.settings.max_unsettled {
             return admitted;
         }
         while *steps > 0 && self.passes.len() < max_live && self.bucket.holds_a_pass() {
@@ -274,10 +268,8 @@ impl Room {
             }
             self.places.remove(&user);
             self.bucket.take_a_pass();
-            let room_now = now.minus_millis(self.stopped_ms);
-            let expires_at = room_now.plus_millis(self.settings.admission.pass_ttl_ms);
-            self.passes.insert(user, Pass { number, expires_at });
-            self.by_expiry.insert((expires_at, user));
+            let expires_at = self.room_time(now).plus_millis(self.settings.admission.pass_ttl_ms);
+            self.passes.give(user, Pass { number, expires_at });
             admitted.push(user);
         }
         admitted
@@ -293,25 +285,27 @@ impl Room {
         next.map_or(Next::GivenUp, |user| Next::Shopper { number: self.head, user })
     }
 
+    fn room_time(&self, now: Timestamp) -> Timestamp {
+        now.minus_millis(self.stopped_ms)
+    }
+
     /// Whether the shopper holds a pass that is live at `now`.
     pub fn has_pass(&self, user: UserId, now: Timestamp) -> bool {
-        let room_now = now.minus_millis(self.stopped_ms);
-        self.passes.get(&user).is_some_and(|pass| pass.expires_at > room_now)
+        self.passes.of(user).is_some_and(|pass| pass.expires_at > self.room_time(now))
     }
 
     /// Uses up the shopper's pass. `false`: they hold none.
     pub fn take_pass(&mut self, user: UserId) -> bool {
-        let Some(pass) = self.passes.remove(&user) else { return false };
-        self.by_expiry.remove(&(pass.expires_at, user));
-        self.changes += 1;
-        true
+        let held_one = self.passes.take(user).is_some();
+        self.changes += u64::from(held_one);
+        held_one
     }
 
     /// Sends everybody home when the promo is over. The draw and `head` stay to be looked at.
     /// Returns who held a place or a pass, by id.
     pub fn close(&mut self) -> Vec<UserId> {
         let mut sent_home: Vec<UserId> = self.places.drain().map(|(user, _)| user).collect();
-        sent_home.extend(self.passes.drain().map(|(user, _)| user));
+        sent_home.extend(std::mem::take(&mut self.passes).users());
         sent_home.sort_unstable();
         self.changes += 1;
         self.opened = true;
@@ -319,7 +313,6 @@ impl Room {
         self.lobby.clear();
         self.line.clear();
         self.returned.clear();
-        self.by_expiry.clear();
         self.away = 0;
         sent_home
     }
@@ -345,17 +338,14 @@ impl Room {
         self.stopped_ms += self.last_tick.map_or(0, |last| now.since(last));
         self.last_tick = Some(now);
         self.open_if_due(now, starts_at);
-        let all: Vec<UserId> = self.places.keys().chain(self.passes.keys()).copied().collect();
+        let all: Vec<UserId> = self.places.keys().copied().chain(self.passes.users()).collect();
         for user in all.into_iter().filter(|user| !holds(*user)) {
             self.leave(user);
         }
         for place in self.places.values_mut() {
             place.seen = place.seen.max(now);
         }
-        let mut called: Vec<(u64, UserId)> =
-            self.passes.iter().map(|(user, pass)| (pass.number, *user)).collect();
-        called.sort_unstable();
-        for (number, user) in called.into_iter().skip(available as usize) {
+        for (number, user) in self.passes.by_number().into_iter().skip(available as usize) {
             self.take_pass(user);
             // The key only matters before the opening.
             let place = Place { key: DrawKey(0), number: Some(number), seen: now, passed_over: false };
@@ -371,7 +361,7 @@ impl Room {
 
     /// Where the shopper stands, if they hold a place or a pass.
     pub fn spot(&self, user: UserId) -> Option<Spot> {
-        if let Some(pass) = self.passes.get(&user) {
+        if let Some(pass) = self.passes.of(user) {
             let expires_at = pass.expires_at.plus_millis(self.stopped_ms);
             return Some(Spot::Admitted { number: pass.number, expires_at });
         }

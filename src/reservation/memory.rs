@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     admission::{
-        port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
+        port::{JoinError, LogState, RoomSettings, RoomView, Ticked, WaitingRooms},
         room::{Full, Room},
     },
     domain::{
@@ -313,9 +313,9 @@ impl WaitingRooms for MemoryEngine {
         self.ask_room(promo, |room| users.iter().for_each(|user| room.seen(*user, now)))
     }
 
-    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
+    async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError> {
         self.ask_promo(promo, |pool| {
-            let ticked = pool.tick(promo, now);
+            let ticked = pool.tick(promo, now, log);
             self.results.publish(if ticked.opened {
                 // Everybody is told where they stand, so who was admitted at once need not be told twice.
                 vec![Event::RoomChanged(promo)]

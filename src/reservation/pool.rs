@@ -4,7 +4,7 @@
 
 use crate::{
     admission::{
-        port::{RoomView, Ticked},
+        port::{LogState, RoomView, Ticked},
         room::{Conditions, Full, Room, Spot},
     },
     domain::{
@@ -84,7 +84,7 @@ impl Pool {
     }
 
     /// Lets time act on the waiting room.
-    pub fn tick(&mut self, promo: PromoId, now: Timestamp) -> Ticked {
+    pub fn tick(&mut self, promo: PromoId, now: Timestamp, log: LogState) -> Ticked {
         let (Some(room), Some(gate)) = (self.room.as_mut(), self.ledger.gate()) else {
             return Ticked::default();
         };
@@ -102,6 +102,7 @@ impl Pool {
             paused: gate.paused,
             available: self.ledger.available(),
             unsettled: self.ledger.unsettled(),
+            log,
         };
         let ticked = room.tick(now, conditions);
         let mut changed: Vec<Standing> =

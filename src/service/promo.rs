@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admission::{
-        port::{RoomSettings, WaitingRooms},
+        port::{LogState, RoomSettings, WaitingRooms},
         ticker,
     },
     domain::{Admission, DrawKey, Epoch, NewPromo, PoolId, Promo, PromoId, PromoStage, Timestamp},
@@ -371,8 +371,8 @@ impl PromoService {
                 tracing::info!(promo = %id, from = before.as_str(), to = to.as_str(), "a promo changed its stage");
             }
             if promo.stage == PromoStage::Ended {
-                // Sends everybody home who still waits.
-                ticker::tick(this.waiting_rooms.as_ref(), id).await?;
+                // Sends everybody home who still waits, or begins to: the gateways' tickers do the rest of a large room.
+                ticker::tick(this.waiting_rooms.as_ref(), id, || LogState::Ready).await?;
             }
             Ok(promo)
         })

@@ -1,9 +1,11 @@
 -- Lets time act at ARGV[2]: numbers the lobby at the opening, lapses passes, calls places; sends everybody home at the end.
 --
+-- ARGV  [4] the order log: 'ready', 'behind' (nobody is called) or 'down' (room time stands still, too)
 -- Returns {'ok', '1' if the opening is reported, '1' if there is perhaps more to do at once, then changed standings}
 -- Invariant: no more live passes than units left; `head` only grows; at most STEPS passes and places are acted on.
 -- Tells everybody if the room opened, or else those whose standing changed.
-local STEPS, PASS_COST = 256, 1000
+local STEPS, PASS_COST = 64, 1000
+local log = ARGV[OWN]
 local steps = STEPS
 
 -- Tokens flow in with time, one second's passes at most.
@@ -78,10 +80,10 @@ local function call_places(places, admitted)
   return #taken
 end
 
--- Gives passes as far as the bucket, the bounds, the stock and the steps allow. Returns the standings of who got one.
+-- Gives passes as far as the log, the bucket, the bounds, the stock and the steps allow. Returns the standings of who got one.
 local function admit()
   local admitted, live, most = {}, active(), math.min(room.max_active, ledger.available)
-  if call('HLEN', PENDING) >= room.max_unsettled then return admitted end
+  if log ~= 'ready' or call('HLEN', PENDING) >= room.max_unsettled then return admitted end
   while true do
     local count = math.min(steps, most - live, math.floor(room.tokens / PASS_COST))
     if count <= 0 then return admitted end
@@ -124,7 +126,7 @@ local function act()
   open_if_due(NOW)
   local opened = room.opened == 1 and room.announced == 0
   room.announced = room.opened
-  if ledger.paused == 1 then
+  if ledger.paused == 1 or log == 'down' then
     room.stopped = room.stopped + elapsed
     return opened, {}, {}
   end

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::port::{Gate, Opening, OpeningOrder, Reservation, Reservations, Reserved};
 use crate::{
-    admission::port::{RoomSettings, WaitingRooms},
+    admission::port::{LogState, RoomSettings, WaitingRooms},
     domain::{
         Admission, DrawKey, Epoch, ItemId, OrderId, OrderStatus, PoolId, Price, PromoId, RequestId, Seed,
         Timestamp, UserId, Verdict,
@@ -104,8 +104,8 @@ impl Fixture {
             self.engine.join(PROMO, *user, DrawKey(1), NOW).await.unwrap();
         }
         // The first tick only starts the clock, and reports the opening.
-        self.engine.tick(PROMO, NOW.minus_millis(1_000)).await.unwrap();
-        let ticked = self.engine.tick(PROMO, NOW).await.unwrap();
+        self.engine.tick(PROMO, NOW.minus_millis(1_000), LogState::Ready).await.unwrap();
+        let ticked = self.engine.tick(PROMO, NOW, LogState::Ready).await.unwrap();
         assert_eq!(ticked.changed.len(), users.len(), "everybody is admitted");
         self.heard(1 + usize::from(!ticked.opened) * users.len()).await;
     }

@@ -2,6 +2,7 @@
 
 use super::{Fixture, ITEM_POOL, NOW, POSTED, PROMO, PROMO_POOL, gate, order};
 use crate::{
+    admission::port::LogState,
     domain::{
         Gone, OrderStatus, Phase, PromoId, Reason, Standing, StandingReason, Timestamp, UserId, Verdict,
     },
@@ -136,7 +137,9 @@ pub async fn ticks_tell_openings_passes_and_the_end(fixture: &mut Fixture) {
     for user in [2, 1, 3] {
         fixture.engine.join(PROMO, UserId(user), crate::domain::DrawKey(1), NOW).await.unwrap();
     }
-    let tick = async |fixture: &Fixture, at: Timestamp| fixture.engine.tick(PROMO, at).await.unwrap();
+    let tick = async |fixture: &Fixture, at: Timestamp| {
+        fixture.engine.tick(PROMO, at, LogState::Ready).await.unwrap()
+    };
     assert!(tick(fixture, NOW).await.opened);
     assert_eq!(fixture.heard(1).await, [Event::RoomChanged(PROMO)]);
 

@@ -10,7 +10,7 @@ use super::{
     scripts, wire,
 };
 use crate::{
-    admission::port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
+    admission::port::{JoinError, LogState, RoomSettings, RoomView, Ticked, WaitingRooms},
     clock,
     domain::{Admission, DrawKey, PoolId, PromoId, Standing, Timestamp, UserId},
 };
@@ -62,8 +62,9 @@ impl WaitingRooms for RedisEngine {
         Ok(())
     }
 
-    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
-        let answer = self.caller.call(&scripts::TICK, PoolId::Promo(promo), now, |_| Vec::new()).await?;
+    async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError> {
+        let words = |_| vec![word(log.as_str())];
+        let answer = self.caller.call(&scripts::TICK, PoolId::Promo(promo), now, words).await?;
         let changed = answer.rest().iter().skip(2).map(|text| wire::standing(promo, text));
         Ok(Ticked {
             opened: answer.parse::<u8>(0)? == 1,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use panicbuy::{
     admission::{
-        port::{RoomSettings, RoomView, Ticked},
+        port::{LogState, RoomSettings, RoomView, Ticked},
         room::Room,
     },
     domain::{
@@ -36,7 +36,7 @@ pub enum Call {
     Join(Vec<(UserId, DrawKey, Timestamp)>),
     Leave(UserId),
     Seen(Vec<UserId>, Timestamp),
-    Tick(Timestamp),
+    Tick(Timestamp, LogState),
     Reserve(Vec<Reservation>),
     DeferAnswer(OrderId),
     Logged(OrderId),
@@ -85,6 +85,8 @@ pub struct World {
     pub settings: RoomSettings,
     now: Timestamp,
     gate: Gate,
+    /// The order log as ticks find it.
+    pub log: LogState,
     per_user_limit: u32,
     request_memory_ms: u64,
     made: u64,
@@ -138,6 +140,7 @@ impl World {
             settings,
             now,
             gate,
+            log: LogState::Ready,
             per_user_limit,
             request_memory_ms,
             made: 0,
@@ -214,7 +217,7 @@ impl World {
     }
 
     pub fn tick(&mut self) -> Ticked {
-        self.pool.tick(self.promo, self.now)
+        self.pool.tick(self.promo, self.now, self.log)
     }
 
     pub fn apply(&mut self, command: &Command) {
@@ -241,7 +244,11 @@ impl World {
             Command::Seen { user } => Call::Seen(vec![UserId(user), UserId(user % 8 + 1)], now),
             Command::Time { ms } => {
                 self.skip_time(ms);
-                Call::Tick(self.now)
+                Call::Tick(self.now, self.log)
+            }
+            Command::Log { state } => {
+                self.log = state;
+                return None;
             }
             Command::ClockBack { ms } => {
                 self.now = self.now.minus_millis(ms);
@@ -308,7 +315,7 @@ impl World {
                 }
                 Said::Nothing
             }
-            Call::Tick(now) => Said::Ticked(pool.tick(promo, *now)),
+            Call::Tick(now, log) => Said::Ticked(pool.tick(promo, *now, *log)),
             Call::Reserve(orders) => self.reserve(orders),
             Call::DeferAnswer(order) => Said::Deferred(pool.ledger.defer_answer(*order)),
             Call::Logged(order) => {

@@ -6,7 +6,7 @@ use fred::{interfaces::ClientLike, types::InfoKind};
 
 use super::{super::RedisEngine, NOW, POOL, PROMO, engine, gate, opening, settings};
 use crate::{
-    admission::port::{RoomSettings, Ticked, WaitingRooms},
+    admission::port::{LogState, RoomSettings, Ticked, WaitingRooms},
     domain::{Admission, DrawKey, Timestamp, UserId},
     redis::{
         Redis,
@@ -17,7 +17,7 @@ use crate::{
 
 const PLACES: i64 = 20_000;
 /// Shoppers a tick may act on.
-const STEPS: usize = 256;
+const STEPS: usize = 64;
 /// Commands of one script call, at most: a few for each step.
 const MOST: u64 = 20 * STEPS as u64;
 
@@ -47,7 +47,7 @@ impl Counted {
 
     async fn tick(&self, at: Timestamp) -> Ticked {
         let before = self.calls().await;
-        let ticked = self.engine.tick(PROMO, at).await.unwrap();
+        let ticked = self.engine.tick(PROMO, at, LogState::Ready).await.unwrap();
         let calls = self.calls().await - before;
         assert!(calls <= MOST, "a tick that changed {} took {calls} commands", ticked.changed.len());
         ticked
@@ -72,7 +72,7 @@ async fn crowded_room() -> Counted {
             users.iter().map(|user| (UserId(*user), DrawKey(user.unsigned_abs() * 7_919), early)).collect();
         engine.join_together(PROMO, &joiners).await.unwrap();
     }
-    engine.tick(PROMO, early).await.unwrap();
+    engine.tick(PROMO, early, LogState::Ready).await.unwrap();
     counted
 }
 
