@@ -58,9 +58,11 @@ async fn main() -> anyhow::Result<()> {
     let measured = room.run().await;
     room.clear().await?;
     measured?;
-    println!(" longest    mean   ms of Redis for one call of");
-    for (name, Times { longest, sum, calls }) in room.times {
-        println!("{:8.2}{:8.2}   {name} ({calls} calls)", ms(longest), ms(sum) / f64::from(calls));
+    println!("   median      99%  longest   ms of Redis for one call of");
+    for (name, mut times) in room.times {
+        times.sort_unstable();
+        let of = |percent: usize| ms(times[(times.len() - 1) * percent / 100]);
+        println!("{:9.2}{:9.2}{:9.2}   {name} ({} times)", of(50), of(99), of(100), times.len());
     }
     Ok(())
 }
@@ -79,14 +81,6 @@ impl EpochSource for NoSource {
     }
 }
 
-/// What calls of one kind took, in microseconds.
-#[derive(Default)]
-struct Times {
-    longest: u64,
-    sum: u64,
-    calls: u32,
-}
-
 /// The room, and what was measured so far.
 struct Room {
     redis: Redis,
@@ -94,7 +88,8 @@ struct Room {
     places: i64,
     start: Timestamp,
     now: Timestamp,
-    times: BTreeMap<&'static str, Times>,
+    /// Microseconds of each call.
+    times: BTreeMap<&'static str, Vec<u64>>,
 }
 
 impl Room {
@@ -135,10 +130,8 @@ impl Room {
         let answer = ask(&self.engine, self.now).await?;
         let after = self.spent().await?;
         let (calls, spent) = (after.0 - before.0, after.1 - before.1);
-        let times = self.times.entry(name).or_default();
-        times.longest = times.longest.max(spent / calls.max(1));
-        times.sum += spent;
-        times.calls += u32::try_from(calls)?;
+        anyhow::ensure!(calls > 0, "{name} asked nothing of Redis");
+        self.times.entry(name).or_default().push(spent / calls);
         Ok(answer)
     }
 

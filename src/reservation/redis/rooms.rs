@@ -15,8 +15,10 @@ use crate::{
     domain::{Admission, DrawKey, PoolId, PromoId, Standing, Timestamp, UserId},
 };
 
-/// Shoppers in one call.
-const USERS_AT_ONCE: usize = 500;
+/// Shoppers in one call. Telling where one stands takes several commands.
+const USERS_AT_ONCE: usize = 100;
+/// Keys of a draw in one call.
+const KEYS_AT_ONCE: usize = 500;
 
 /// A promo without a room is not ready.
 fn with_room(promo: PromoId, answer: Answer) -> Result<Answer, EngineError> {
@@ -101,10 +103,21 @@ impl WaitingRooms for RedisEngine {
     }
 
     async fn draw(&self, promo: PromoId, after: u64, limit: usize) -> Result<Vec<DrawKey>, EngineError> {
-        let words = |_| vec![word(after), word(limit)];
-        let answer = self.caller.call(&scripts::DRAW, PoolId::Promo(promo), NO_TIME, words).await?;
-        let answer = with_room(promo, answer)?;
-        (0..answer.rest().len()).map(|nth| answer.parse(nth).map(DrawKey)).collect()
+        let mut keys = Vec::new();
+        while keys.len() < limit {
+            let count = KEYS_AT_ONCE.min(limit - keys.len());
+            let words = |_| vec![word(after + keys.len() as u64), word(count)];
+            let answer = self.caller.call(&scripts::DRAW, PoolId::Promo(promo), NO_TIME, words).await?;
+            let answer = with_room(promo, answer)?;
+            let found = answer.rest().len();
+            for nth in 0..found {
+                keys.push(DrawKey(answer.parse(nth)?));
+            }
+            if found < count {
+                break;
+            }
+        }
+        Ok(keys)
     }
 }
 
