@@ -68,6 +68,8 @@ impl LogState {
 pub struct Ticked {
     /// The lobby was numbered just now: every shopper in the room has news.
     pub opened: bool,
+    /// Live passes end later than was told, because room time stood still: every shopper in the room has news.
+    pub passes_moved: bool,
     /// The new standing of every shopper whose phase changed otherwise.
     pub changed: Vec<Standing>,
     /// One tick does a bounded amount of work. There is more to do: tick again at once.

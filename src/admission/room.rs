@@ -1,4 +1,4 @@
-//! The pure waiting room of one promo: lobby, draw, line and passes.
+//! The pure waiting room of one promo: lobby, draw, line and passes. What time does to it is [`tick`].
 //!
 //! This is the executable specification of admission. No I/O and no clock: time comes in with each command. Numbers count
 //! from 1 without gaps and never change, `head` only grows, and there are never more live passes than units left.
@@ -9,14 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DrawKey, Timestamp, UserId};
 
-use super::{
-    bucket::Bucket,
-    passes::{Pass, Passes},
-    port::{LogState, RoomSettings},
-};
+use super::{bucket::Bucket, passes::Passes, port::RoomSettings};
 
-/// Passes and places a single tick acts on, at most, so that one tick is always short.
-const MAX_STEPS_PER_TICK: u32 = 64;
+mod tick;
+
+pub use tick::{Conditions, RoomTicked};
 
 /// The waiting room of one promo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +40,9 @@ pub struct Room {
     /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused or the order log takes no
     /// orders, and passes with it.
     stopped_ms: u64,
+    /// How much of that is the order log's doing, and not told yet.
+    #[serde(default)]
+    untold_ms: u64,
     last_tick: Option<Timestamp>,
     /// The promo is over, and everybody was sent home.
     #[serde(default)]
@@ -68,26 +68,6 @@ pub enum Spot {
     Admitted { number: u64, expires_at: Timestamp },
 }
 
-/// What one tick changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoomTicked {
-    pub opened: bool,
-    pub admitted: Vec<UserId>,
-    pub lapsed: Vec<UserId>,
-    /// The tick did as much as one may. There is perhaps more to do.
-    pub more: bool,
-}
-
-/// The state of the promo, its stock and the order log that a tick acts on.
-#[derive(Clone, Copy, Debug)]
-pub struct Conditions {
-    pub starts_at: Timestamp,
-    pub paused: bool,
-    pub available: u32,
-    pub unsettled: u32,
-    pub log: LogState,
-}
-
 /// The room holds as many places as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the waiting room is full")]
@@ -109,6 +89,7 @@ impl Room {
             passes: Passes::default(),
             bucket: Bucket::default(),
             stopped_ms: 0,
+            untold_ms: 0,
             last_tick: None,
             closed: false,
             changes: 0,
@@ -192,28 +173,6 @@ impl Room {
         }
     }
 
-    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places.
-    pub fn tick(&mut self, now: Timestamp, conditions: Conditions) -> RoomTicked {
-        let elapsed_ms = self.last_tick.map_or(0, |last| now.since(last));
-        self.last_tick = Some(self.last_tick.map_or(now, |last| last.max(now)));
-        self.open_if_due(now, conditions.starts_at);
-        let opened = self.opened && !self.announced;
-        self.announced = self.opened;
-        if conditions.paused || conditions.log == LogState::Down {
-            self.stopped_ms += elapsed_ms;
-            return RoomTicked { opened, ..RoomTicked::default() };
-        }
-        let mut steps = MAX_STEPS_PER_TICK;
-        let lapsed = self.lapse(now, &mut steps);
-        let admitted = if self.opened {
-            self.bucket.fill(elapsed_ms, self.settings.admission.rate_per_s);
-            self.call(now, conditions, &mut steps)
-        } else {
-            Vec::new()
-        };
-        RoomTicked { opened, admitted, lapsed, more: steps == 0 }
-    }
-
     /// Numbers the lobby in ascending order of its keys, once the promo has started.
     fn open_if_due(&mut self, now: Timestamp, starts_at: Timestamp) {
         if self.opened || now < starts_at {
@@ -229,60 +188,6 @@ impl Room {
                 place.number = Some(number);
             }
         }
-    }
-
-    /// Takes back passes whose time is over, as long as there are `steps` left.
-    fn lapse(&mut self, now: Timestamp, steps: &mut u32) -> Vec<UserId> {
-        let room_now = self.room_time(now);
-        let mut lapsed = Vec::new();
-        while *steps > 0
-            && let Some(user) = self.passes.take_expired(room_now)
-        {
-            *steps -= 1;
-            self.changes += 1;
-            lapsed.push(user);
-        }
-        lapsed
-    }
-
-    /// Gives passes to the next in line, as far as the log, the bucket, the bounds, the stock and the `steps` allow.
-    fn call(&mut self, now: Timestamp, conditions: Conditions, steps: &mut u32) -> Vec<UserId> {
-        let max_live = self.settings.admission.max_active.min(conditions.available) as usize;
-        let mut admitted = Vec::new();
-        if conditions.log != LogState::Ready || conditions.unsettled >= self.settings.max_unsettled {
-            return admitted;
-        }
-        while *steps > 0 && self.passes.len() < max_live && self.bucket.holds_a_pass() {
-            let next = self.next_place();
-            if matches!(next, Next::Nobody) {
-                break;
-            }
-            *steps -= 1;
-            self.changes += 1;
-            let Next::Shopper { number, user } = next else { continue };
-            let place = self.places.get_mut(&user).expect("who is in line has a place");
-            if now.since(place.seen) > self.settings.grace_ms {
-                place.passed_over = true;
-                self.away += 1;
-                continue;
-            }
-            self.places.remove(&user);
-            self.bucket.take_a_pass();
-            let expires_at = self.room_time(now).plus_millis(self.settings.admission.pass_ttl_ms);
-            self.passes.give(user, Pass { number, expires_at });
-            admitted.push(user);
-        }
-        admitted
-    }
-
-    /// The next place to be called: who was passed over and came back, then the line.
-    fn next_place(&mut self) -> Next {
-        if let Some((number, user)) = self.returned.pop_first() {
-            return Next::Shopper { number, user };
-        }
-        let Some(next) = self.line.pop_front() else { return Next::Nobody };
-        self.head += 1;
-        next.map_or(Next::GivenUp, |user| Next::Shopper { number: self.head, user })
     }
 
     fn room_time(&self, now: Timestamp) -> Timestamp {
@@ -410,11 +315,4 @@ impl Room {
         let after = usize::try_from(after).unwrap_or(usize::MAX);
         self.drawn.iter().skip(after).take(limit).copied().collect()
     }
-}
-
-/// Who is called next.
-enum Next {
-    Shopper { number: u64, user: UserId },
-    GivenUp,
-    Nobody,
 }

@@ -316,12 +316,10 @@ impl WaitingRooms for MemoryEngine {
     async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError> {
         self.ask_promo(promo, |pool| {
             let ticked = pool.tick(promo, now, log);
-            self.results.publish(if ticked.opened {
-                // Everybody is told where they stand, so who was admitted at once need not be told twice.
-                vec![Event::RoomChanged(promo)]
-            } else {
-                ticked.changed.iter().cloned().map(Event::Standing).collect()
-            });
+            // If everybody is told where they stand, who was admitted at once need not be told twice.
+            let changed = ticked.changed.iter().filter(|_| !ticked.opened).cloned().map(Event::Standing);
+            let everybody = (ticked.opened || ticked.passes_moved).then_some(Event::RoomChanged(promo));
+            self.results.publish(changed.chain(everybody).collect());
             ticked
         })
     }

@@ -113,7 +113,7 @@ impl Pool {
                 .into_iter()
                 .map(|user| self.gone(promo, user, StandingReason::Gone(Gone::PassExpired))),
         );
-        Ticked { opened: ticked.opened, changed, more: ticked.more }
+        Ticked { opened: ticked.opened, passes_moved: ticked.passes_moved, changed, more: ticked.more }
     }
 
     /// Where the shopper stands: their place or pass, or else their latest order.

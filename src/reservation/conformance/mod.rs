@@ -37,6 +37,7 @@ macro_rules! conformance {
             news: closing_an_order_is_told,
             news: a_pause_is_told_and_other_gates_are_not,
             news: ticks_tell_openings_passes_and_the_end,
+            news: passes_that_end_later_for_the_logs_sake_are_told,
         );
     };
     (@ tests $open:expr, $($group:ident: $promise:ident,)*) => {

@@ -67,10 +67,11 @@ impl WaitingRooms for RedisEngine {
     async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError> {
         let words = |_| vec![word(log.as_str())];
         let answer = self.caller.call(&scripts::TICK, PoolId::Promo(promo), now, words).await?;
-        let changed = answer.rest().iter().skip(2).map(|text| wire::standing(promo, text));
+        let changed = answer.rest().iter().skip(3).map(|text| wire::standing(promo, text));
         Ok(Ticked {
             opened: answer.parse::<u8>(0)? == 1,
-            more: answer.parse::<u8>(1)? == 1,
+            passes_moved: answer.parse::<u8>(1)? == 1,
+            more: answer.parse::<u8>(2)? == 1,
             changed: changed.collect::<Result<_, _>>()?,
         })
     }
