@@ -11,7 +11,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Where three servers answer.
@@ -57,6 +57,32 @@ pub fn own_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     format!("test_{now}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The base port of `scripts/services` where nothing else is said, and how many ports one set of servers needs from its base on.
+const USUAL_BASE: u16 = 23_300;
+const PORTS_OF_A_SET: u16 = 100;
+
+/// The base port of the `nth` set of servers of tests' own, counted from 1. They follow the shared set's, so that two checkouts
+/// whose shared sets are apart can be tested at the same time. Tests that may run at once need different ones.
+///
+/// # Panics
+/// If `PANICBUY_SERVICES_PORT` is set to something that is no port.
+#[expect(clippy::disallowed_methods, reason = "the product's settings are not those of its tests")]
+pub fn own_ports(nth: u16) -> u16 {
+    let base = std::env::var("PANICBUY_SERVICES_PORT");
+    let base = base.map_or(USUAL_BASE, |base| base.parse().expect("PANICBUY_SERVICES_PORT is a port"));
+    base + nth * PORTS_OF_A_SET
+}
+
+/// How long an outage lasts after it was noticed: `PANICBUY_TEST_OUTAGE_MS`, or a second.
+///
+/// # Panics
+/// If it is set to something that is no number.
+#[expect(clippy::disallowed_methods, reason = "the product's settings are not those of its tests")]
+pub fn outage() -> Duration {
+    let ms = std::env::var("PANICBUY_TEST_OUTAGE_MS");
+    Duration::from_millis(ms.map_or(1_000, |ms| ms.parse().expect("PANICBUY_TEST_OUTAGE_MS is a number")))
 }
 
 /// Servers of a test's own, to be stopped, paused and killed. They end with this value.
