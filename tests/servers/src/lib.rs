@@ -35,7 +35,8 @@ impl Servers {
 
 /// The servers that all tests share; started if they do not run yet, and left running.
 ///
-/// `PANICBUY_TEST_DATABASE_URL`, if set, names another database server to test against.
+/// `PANICBUY_TEST_DATABASE_URL` and `PANICBUY_TEST_KAFKA_BROKERS`, if set, name another database server and other brokers to test
+/// against.
 ///
 /// # Panics
 /// If the servers cannot be started: no promise can be tested without them.
@@ -46,6 +47,9 @@ pub fn shared() -> &'static Servers {
         let mut servers = parse(&script(&["up"], &[]));
         if let Ok(url) = std::env::var("PANICBUY_TEST_DATABASE_URL") {
             servers.database_url = url;
+        }
+        if let Ok(brokers) = std::env::var("PANICBUY_TEST_KAFKA_BROKERS") {
+            servers.kafka_brokers = brokers;
         }
         servers
     })
