@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -108,8 +108,11 @@ impl OwnServers {
             ("PANICBUY_SERVICES_DIR", folder.display().to_string()),
             ("PANICBUY_SERVICES_PORT", base.to_string()),
         ];
-        let servers = parse(&script(&[&["up"], names].concat(), &environment));
-        Self { servers, environment }
+        // Already known, so that what has started is ended if the rest does not.
+        let nowhere = parse("");
+        let mut own = Self { servers: nowhere, environment };
+        own.servers = parse(&script(&[&["up"], names].concat(), &own.environment));
+        own
     }
 
     /// `stop`, `start`, `kill`, `pause` or `resume`, and `database`, `redis` or `kafka`.
@@ -120,7 +123,8 @@ impl OwnServers {
 
 impl Drop for OwnServers {
     fn drop(&mut self) {
-        script(&["down"], &self.environment);
+        let ended = run(&["down"], &self.environment).status.success();
+        assert!(ended || std::thread::panicking(), "scripts/services down failed; see above");
     }
 }
 
@@ -128,14 +132,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What `scripts/services` printed.
-fn script(arguments: &[&str], environment: &[(&'static str, String)]) -> String {
-    let output = Command::new(root().join("scripts/services"))
+fn run(arguments: &[&str], environment: &[(&'static str, String)]) -> Output {
+    Command::new(root().join("scripts/services"))
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
         .stderr(Stdio::inherit())
         .output()
-        .expect("scripts/services runs");
+        .expect("scripts/services runs")
+}
+
+/// What `scripts/services` printed.
+fn script(arguments: &[&str], environment: &[(&'static str, String)]) -> String {
+    let output = run(arguments, environment);
     assert!(output.status.success(), "scripts/services {arguments:?} failed; see above");
     String::from_utf8(output.stdout).expect("scripts/services prints text")
 }

@@ -10,7 +10,10 @@ use panicbuy_test_servers::{OwnServers, outage, own_ports};
 use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::JoinSet,
+};
 
 use super::{
     crowd::{Crowd, check, enrol},
@@ -24,6 +27,15 @@ use crate::support::{
 };
 
 const UNITS: usize = 12;
+
+/// One set of servers of the tests' own at a time: they take memory, and share their ports.
+static OWN_SERVERS: Mutex<()> = Mutex::const_new(());
+
+/// A set, and the turn that ends after it.
+async fn own_servers(folder: &TempDir) -> (MutexGuard<'static, ()>, OwnServers) {
+    let turn = OWN_SERVERS.lock().await;
+    (turn, tokio::task::block_in_place(|| OwnServers::start(folder.path(), own_ports(1))))
+}
 
 /// Whether the shop is ready, and which parts are.
 async fn readiness(fleet: &Fleet) -> (bool, Value) {
@@ -92,7 +104,7 @@ fn flush(redis_url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_server_may_fail_during_a_sale() {
     let folder = TempDir::new().unwrap();
-    let own = tokio::task::block_in_place(|| OwnServers::start(folder.path(), own_ports(1)));
+    let (_turn, own) = own_servers(&folder).await;
     let tell = |verb: &str, server: &str| tokio::task::block_in_place(|| own.tell(verb, server));
     let fleet = Fleet::start(
         Home::on(&own.servers),
@@ -134,13 +146,13 @@ async fn every_server_may_fail_during_a_sale() {
 }
 
 /// How long a pass lasts: longer than it takes to notice an outage, shorter than the outage.
-const PASS_MS: u64 = 10_000;
+const PASS_MS: u64 = 20_000;
 
 /// Kafka hangs for longer than passes last. Nobody loses theirs, nobody is called meanwhile, and all of them buy afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_loses_a_pass_to_an_outage_of_kafka() {
     let folder = TempDir::new().unwrap();
-    let own = tokio::task::block_in_place(|| OwnServers::start(folder.path(), own_ports(3)));
+    let (_turn, own) = own_servers(&folder).await;
     let tell = |verb: &str, server: &str| tokio::task::block_in_place(|| own.tell(verb, server));
     let fleet = Fleet::start(Home::on(&own.servers), &["--kafka-timeout-ms", "1000"]);
     let sale = Sale { stock: 5, max_active: 4, pass_ttl_ms: PASS_MS, ..Sale::default() };
