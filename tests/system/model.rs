@@ -145,6 +145,10 @@ async fn compare(world: &mut World, mirror: &Mirror, history: &[Command]) -> Res
     Ok(())
 }
 
+fn times(ms: &[u64]) -> Vec<Command> {
+    ms.iter().map(|&ms| Command::Time { ms }).collect()
+}
+
 /// Histories that chance finds too rarely.
 #[tokio::test]
 async fn redis_answers_as_the_pure_machine_where_it_is_subtle() {
@@ -173,6 +177,20 @@ async fn redis_answers_as_the_pure_machine_where_it_is_subtle() {
             Command::Log { state: LogState::Ready },
             Command::Time { ms: 50 },
         ],
+        // That passes end later is told after five seconds to the millisecond, and after one when the log is back.
+        [&[Command::Log { state: LogState::Down }][..], &times(&[1_500, 1_500, 1_500, 400, 99, 1, 400, 599])]
+            .concat(),
+        [
+            &[Command::Log { state: LogState::Down }][..],
+            &times(&[400, 599]),
+            &[Command::Log { state: LogState::Ready }],
+            &times(&[1]),
+            &[Command::Log { state: LogState::Down }],
+            &times(&[1]),
+            &[Command::Log { state: LogState::Ready }],
+            &times(&[1]),
+        ]
+        .concat(),
         // What is forgotten stays forgotten for a clock that is behind.
         vec![
             order.clone(),
