@@ -41,11 +41,35 @@ pub struct RoomView {
     pub version: u64,
 }
 
+/// What the order log can do with the orders that passes lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogState {
+    /// It takes orders, and they are settled in time.
+    Ready,
+    /// It takes orders, but too many wait in it: nobody is called until it has caught up.
+    Behind,
+    /// It takes no orders: nobody is called, and room time stands still, so that nobody loses a pass to an outage.
+    Down,
+}
+
+impl LogState {
+    /// The word for logs and scripts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Behind => "behind",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// What one tick changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ticked {
     /// The lobby was numbered just now: every shopper in the room has news.
     pub opened: bool,
+    /// Live passes end later than was told, because room time stood still: every shopper in the room has news.
+    pub passes_moved: bool,
     /// The new standing of every shopper whose phase changed otherwise.
     pub changed: Vec<Standing>,
     /// One tick does a bounded amount of work. There is more to do: tick again at once.
@@ -85,8 +109,8 @@ pub trait WaitingRooms: Send + Sync {
     /// Notes that these shoppers are connected; a passed-over place of theirs is claimed again.
     async fn seen(&self, promo: PromoId, users: &[UserId], now: Timestamp) -> Result<(), EngineError>;
 
-    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places, and tells the shoppers.
-    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError>;
+    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places as far as `log` lets, and tells the shoppers.
+    async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError>;
 
     /// Where these shoppers stand, in the order asked.
     async fn standings(&self, promo: PromoId, users: &[UserId]) -> Result<Vec<Standing>, EngineError>;

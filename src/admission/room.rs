@@ -1,4 +1,4 @@
-//! The pure waiting room of one promo: lobby, draw, line and passes.
+//! The pure waiting room of one promo: lobby, draw, line and passes. What time does to it is [`tick`].
 //!
 //! This is the executable specification of admission. No I/O and no clock: time comes in with each command. Numbers count
 //! from 1 without gaps and never change, `head` only grows, and there are never more live passes than units left.
@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DrawKey, Timestamp, UserId};
 
-use super::{bucket::Bucket, port::RoomSettings};
+use super::{bucket::Bucket, passes::Passes, port::RoomSettings};
 
-/// Passes and places a single tick acts on, at most, so that one tick is always short.
-const MAX_STEPS_PER_TICK: u32 = 256;
+mod tick;
+
+pub use tick::{Conditions, RoomTicked};
 
 /// The waiting room of one promo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,11 +35,14 @@ pub struct Room {
     returned: BTreeSet<(u64, UserId)>,
     /// How many places were passed over and are still away.
     away: u64,
-    passes: HashMap<UserId, Pass>,
-    by_expiry: BTreeSet<(Timestamp, UserId)>,
+    passes: Passes,
     bucket: Bucket,
-    /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused, and passes with it.
+    /// Room time runs `stopped_ms` behind real time: it stands still while the promo is paused or the order log takes no
+    /// orders, and passes with it.
     stopped_ms: u64,
+    /// How much of that is the order log's doing, and not told yet.
+    #[serde(default)]
+    untold_ms: u64,
     last_tick: Option<Timestamp>,
     /// The promo is over, and everybody was sent home.
     #[serde(default)]
@@ -56,38 +60,12 @@ struct Place {
     passed_over: bool,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Pass {
-    number: u64,
-    /// In room time.
-    expires_at: Timestamp,
-}
-
 /// Where a shopper stands in the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
     Lobby,
     Queued { number: u64, ahead: u64 },
     Admitted { number: u64, expires_at: Timestamp },
-}
-
-/// What one tick changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoomTicked {
-    pub opened: bool,
-    pub admitted: Vec<UserId>,
-    pub lapsed: Vec<UserId>,
-    /// The tick did as much as one may. There is perhaps more to do.
-    pub more: bool,
-}
-
-/// The state of the promo and its stock that a tick acts on.
-#[derive(Clone, Copy, Debug)]
-pub struct Conditions {
-    pub starts_at: Timestamp,
-    pub paused: bool,
-    pub available: u32,
-    pub unsettled: u32,
 }
 
 /// The room holds as many places as it may.
@@ -108,10 +86,10 @@ impl Room {
             head: 0,
             returned: BTreeSet::new(),
             away: 0,
-            passes: HashMap::new(),
-            by_expiry: BTreeSet::new(),
+            passes: Passes::default(),
             bucket: Bucket::default(),
             stopped_ms: 0,
+            untold_ms: 0,
             last_tick: None,
             closed: false,
             changes: 0,
@@ -133,7 +111,7 @@ impl Room {
         starts_at: Timestamp,
     ) -> Result<(), Full> {
         self.open_if_due(now, starts_at);
-        if self.passes.contains_key(&user) {
+        if self.passes.of(user).is_some() {
             return Ok(());
         }
         if self.places.contains_key(&user) {
@@ -195,28 +173,6 @@ impl Room {
         }
     }
 
-    /// Lets time act: numbers the lobby at the opening, lapses passes, calls places.
-    pub fn tick(&mut self, now: Timestamp, conditions: Conditions) -> RoomTicked {
-        let elapsed_ms = self.last_tick.map_or(0, |last| now.since(last));
-        self.last_tick = Some(self.last_tick.map_or(now, |last| last.max(now)));
-        self.open_if_due(now, conditions.starts_at);
-        let opened = self.opened && !self.announced;
-        self.announced = self.opened;
-        if conditions.paused {
-            self.stopped_ms += elapsed_ms;
-            return RoomTicked { opened, ..RoomTicked::default() };
-        }
-        let mut steps = MAX_STEPS_PER_TICK;
-        let lapsed = self.lapse(now, &mut steps);
-        let admitted = if self.opened {
-            self.bucket.fill(elapsed_ms, self.settings.admission.rate_per_s);
-            self.call(now, conditions, &mut steps)
-        } else {
-            Vec::new()
-        };
-        RoomTicked { opened, admitted, lapsed, more: steps == 0 }
-    }
-
     /// Numbers the lobby in ascending order of its keys, once the promo has started.
     fn open_if_due(&mut self, now: Timestamp, starts_at: Timestamp) {
         if self.opened || now < starts_at {
@@ -234,84 +190,27 @@ impl Room {
         }
     }
 
-    /// Takes back passes whose time is over, as long as there are `steps` left.
-    fn lapse(&mut self, now: Timestamp, steps: &mut u32) -> Vec<UserId> {
-        let room_now = now.minus_millis(self.stopped_ms);
-        let mut lapsed = Vec::new();
-        while let Some(&(expires_at, user)) = self.by_expiry.first()
-            && expires_at <= room_now
-            && *steps > 0
-        {
-            *steps -= 1;
-            self.by_expiry.pop_first();
-            self.passes.remove(&user);
-            self.changes += 1;
-            lapsed.push(user);
-        }
-        lapsed
-    }
-
-    /// Gives passes to the next in line, as far as the bucket, the bounds, the stock and the `steps` allow.
-    fn call(&mut self, now: Timestamp, conditions: Conditions, steps: &mut u32) -> Vec<UserId> {
-        let max_live = self.settings.admission.max_active.min(conditions.available) as usize;
-        let mut admitted = Vec::new();
-        if conditions.unsettled >= self.settings.max_unsettled {
-            return admitted;
-        }
-        while *steps > 0 && self.passes.len() < max_live && self.bucket.holds_a_pass() {
-            let next = self.next_place();
-            if matches!(next, Next::Nobody) {
-                break;
-            }
-            *steps -= 1;
-            self.changes += 1;
-            let Next::Shopper { number, user } = next else { continue };
-            let place = self.places.get_mut(&user).expect("who is in line has a place");
-            if now.since(place.seen) > self.settings.grace_ms {
-                place.passed_over = true;
-                self.away += 1;
-                continue;
-            }
-            self.places.remove(&user);
-            self.bucket.take_a_pass();
-            let room_now = now.minus_millis(self.stopped_ms);
-            let expires_at = room_now.plus_millis(self.settings.admission.pass_ttl_ms);
-            self.passes.insert(user, Pass { number, expires_at });
-            self.by_expiry.insert((expires_at, user));
-            admitted.push(user);
-        }
-        admitted
-    }
-
-    /// The next place to be called: who was passed over and came back, then the line.
-    fn next_place(&mut self) -> Next {
-        if let Some((number, user)) = self.returned.pop_first() {
-            return Next::Shopper { number, user };
-        }
-        let Some(next) = self.line.pop_front() else { return Next::Nobody };
-        self.head += 1;
-        next.map_or(Next::GivenUp, |user| Next::Shopper { number: self.head, user })
+    fn room_time(&self, now: Timestamp) -> Timestamp {
+        now.minus_millis(self.stopped_ms)
     }
 
     /// Whether the shopper holds a pass that is live at `now`.
     pub fn has_pass(&self, user: UserId, now: Timestamp) -> bool {
-        let room_now = now.minus_millis(self.stopped_ms);
-        self.passes.get(&user).is_some_and(|pass| pass.expires_at > room_now)
+        self.passes.of(user).is_some_and(|pass| pass.expires_at > self.room_time(now))
     }
 
     /// Uses up the shopper's pass. `false`: they hold none.
     pub fn take_pass(&mut self, user: UserId) -> bool {
-        let Some(pass) = self.passes.remove(&user) else { return false };
-        self.by_expiry.remove(&(pass.expires_at, user));
-        self.changes += 1;
-        true
+        let held_one = self.passes.take(user).is_some();
+        self.changes += u64::from(held_one);
+        held_one
     }
 
     /// Sends everybody home when the promo is over. The draw and `head` stay to be looked at.
     /// Returns who held a place or a pass, by id.
     pub fn close(&mut self) -> Vec<UserId> {
         let mut sent_home: Vec<UserId> = self.places.drain().map(|(user, _)| user).collect();
-        sent_home.extend(self.passes.drain().map(|(user, _)| user));
+        sent_home.extend(std::mem::take(&mut self.passes).users());
         sent_home.sort_unstable();
         self.changes += 1;
         self.opened = true;
@@ -319,7 +218,6 @@ impl Room {
         self.lobby.clear();
         self.line.clear();
         self.returned.clear();
-        self.by_expiry.clear();
         self.away = 0;
         sent_home
     }
@@ -345,17 +243,14 @@ impl Room {
         self.stopped_ms += self.last_tick.map_or(0, |last| now.since(last));
         self.last_tick = Some(now);
         self.open_if_due(now, starts_at);
-        let all: Vec<UserId> = self.places.keys().chain(self.passes.keys()).copied().collect();
+        let all: Vec<UserId> = self.places.keys().copied().chain(self.passes.users()).collect();
         for user in all.into_iter().filter(|user| !holds(*user)) {
             self.leave(user);
         }
         for place in self.places.values_mut() {
             place.seen = place.seen.max(now);
         }
-        let mut called: Vec<(u64, UserId)> =
-            self.passes.iter().map(|(user, pass)| (pass.number, *user)).collect();
-        called.sort_unstable();
-        for (number, user) in called.into_iter().skip(available as usize) {
+        for (number, user) in self.passes.by_number().into_iter().skip(available as usize) {
             self.take_pass(user);
             // The key only matters before the opening.
             let place = Place { key: DrawKey(0), number: Some(number), seen: now, passed_over: false };
@@ -371,7 +266,7 @@ impl Room {
 
     /// Where the shopper stands, if they hold a place or a pass.
     pub fn spot(&self, user: UserId) -> Option<Spot> {
-        if let Some(pass) = self.passes.get(&user) {
+        if let Some(pass) = self.passes.of(user) {
             let expires_at = pass.expires_at.plus_millis(self.stopped_ms);
             return Some(Spot::Admitted { number: pass.number, expires_at });
         }
@@ -420,11 +315,4 @@ impl Room {
         let after = usize::try_from(after).unwrap_or(usize::MAX);
         self.drawn.iter().skip(after).take(limit).copied().collect()
     }
-}
-
-/// Who is called next.
-enum Next {
-    Shopper { number: u64, user: UserId },
-    GivenUp,
-    Nobody,
 }

@@ -12,7 +12,7 @@ use super::{
     parts::Parts,
 };
 use crate::{
-    admission::ticker,
+    admission::{brake::Brake, ticker},
     clock,
     config::Settings,
     gateway::{hub::Hub, registry::Registry, upgrade::Door},
@@ -71,14 +71,14 @@ impl Background<'_> {
         }
     }
 
-    /// News for sockets, and the waiting rooms' ticks.
+    /// News for sockets, the waiting rooms' ticks, and what brakes them.
     pub(super) fn for_gateways(
         &mut self,
         registry: Arc<Registry>,
         door: &Arc<Door>,
         metrics: &PrometheusHandle,
     ) {
-        let Engines { rooms, results, .. } = self.engines.clone();
+        let Engines { log, rooms, results, .. } = self.engines.clone();
         let hub = Hub {
             registry,
             queue: Arc::clone(&self.services.queue),
@@ -103,8 +103,11 @@ impl Background<'_> {
                 })
             }
         };
+        let brake = Arc::new(Brake::new(log, self.settings.admission.max_log_lag));
+        self.tasks.spawn(Arc::clone(&brake).watch(self.stop.work.clone()));
+        let log_state = move || brake.state();
         let tick = Duration::from_millis(self.settings.admission.tick_ms);
-        self.tasks.spawn(ticker::run(rooms, live_rooms, tick, self.stop.work.clone()));
+        self.tasks.spawn(ticker::run(rooms, live_rooms, log_state, tick, self.stop.work.clone()));
         self.tasks.spawn(self.tidy(door, metrics));
     }
 

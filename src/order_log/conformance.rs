@@ -233,8 +233,10 @@ pub(super) async fn a_damaged_record_comes_as_poison_that_names_its_order(fixtur
 pub(super) async fn lag_counts_what_is_not_settled(fixture: &impl Fixture) {
     let mut reader = fixture.reader().await;
     assert_eq!(reader.lag().await.unwrap(), 0);
+    assert_eq!(fixture.log().lag().await.unwrap(), 0);
     append(fixture.log(), [1, 1, 2, 2, 3]).await;
     wait_for_lag(reader.as_mut(), 5).await;
+    assert_eq!(fixture.log().lag().await.unwrap(), 5, "who appends counts as who reads");
     let batch = read(reader.as_mut(), 5).await;
     let first_pool: Vec<_> = batch
         .iter()
@@ -252,6 +254,7 @@ pub(super) async fn lag_counts_what_is_not_settled(fixture: &impl Fixture) {
     wait_for_lag(reader.as_mut(), left).await;
     reader.commit(&positions(&batch)).await.unwrap();
     wait_for_lag(reader.as_mut(), 0).await;
+    assert_eq!(fixture.log().lag().await.unwrap(), 0);
 }
 
 async fn wait_for_lag(reader: &mut dyn OrderLogReader, expected: usize) {

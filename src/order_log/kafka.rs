@@ -128,6 +128,11 @@ impl OrderLog for KafkaOrderLog {
         let reached = |partition| committed.get(&partition).copied().unwrap_or(0);
         Ok(end.0.iter().all(|end| end.offset <= reached(end.partition)))
     }
+
+    async fn lag(&self) -> Result<u64, LogError> {
+        let offsets = Arc::clone(&self.offsets);
+        blocking(move || offsets.lag()).await
+    }
 }
 
 /// Looks again and again whether the brokers serve, so that nobody has to order to find out.

@@ -65,6 +65,9 @@ pub trait OrderLog: Send + Sync {
 
     /// Whether the order writers have settled everything before `end`.
     async fn is_settled(&self, end: &LogEnd) -> Result<bool, LogError>;
+
+    /// How many records wait to be settled, in the whole log.
+    async fn lag(&self) -> Result<u64, LogError>;
 }
 
 /// The end of the log that an order writer reads. Several may share a log; each partition is read by one of them at a time,

@@ -128,6 +128,10 @@ impl OrderLog for SqliteOrderLog {
         let committed = committed(&self.pools.reader).await?;
         Ok(end.0.iter().all(|last| last.offset <= committed))
     }
+
+    async fn lag(&self) -> Result<u64, LogError> {
+        unsettled(&self.pools.reader, committed(&self.pools.reader).await?).await
+    }
 }
 
 /// Everything up to here is settled.
@@ -138,6 +142,15 @@ async fn committed(reader: &SqlitePool) -> Result<i64, LogError> {
             .fetch_optional(reader)
             .await?;
     Ok(committed.unwrap_or(0))
+}
+
+/// Records behind `committed`.
+async fn unsettled(reader: &SqlitePool, committed: i64) -> Result<u64, LogError> {
+    let unsettled: i64 = sqlx::query_scalar("SELECT count(*) FROM order_log WHERE position > ?")
+        .bind(committed)
+        .fetch_one(reader)
+        .await?;
+    Ok(u64::try_from(unsettled).unwrap_or(0))
 }
 
 /// The task that commits.
@@ -288,11 +301,7 @@ impl OrderLogReader for SqliteOrderLogReader {
     }
 
     async fn lag(&mut self) -> Result<u64, LogError> {
-        let lag: i64 = sqlx::query_scalar("SELECT count(*) FROM order_log WHERE position > ?")
-            .bind(self.committed)
-            .fetch_one(&self.pools.reader)
-            .await?;
-        Ok(u64::try_from(lag).unwrap_or(0))
+        unsettled(&self.pools.reader, self.committed).await
     }
 }
 

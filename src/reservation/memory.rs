@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     admission::{
-        port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
+        port::{JoinError, LogState, RoomSettings, RoomView, Ticked, WaitingRooms},
         room::{Full, Room},
     },
     domain::{
@@ -313,15 +313,13 @@ impl WaitingRooms for MemoryEngine {
         self.ask_room(promo, |room| users.iter().for_each(|user| room.seen(*user, now)))
     }
 
-    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
+    async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError> {
         self.ask_promo(promo, |pool| {
-            let ticked = pool.tick(promo, now);
-            self.results.publish(if ticked.opened {
-                // Everybody is told where they stand, so who was admitted at once need not be told twice.
-                vec![Event::RoomChanged(promo)]
-            } else {
-                ticked.changed.iter().cloned().map(Event::Standing).collect()
-            });
+            let ticked = pool.tick(promo, now, log);
+            // If everybody is told where they stand, who was admitted at once need not be told twice.
+            let changed = ticked.changed.iter().filter(|_| !ticked.opened).cloned().map(Event::Standing);
+            let everybody = (ticked.opened || ticked.passes_moved).then_some(Event::RoomChanged(promo));
+            self.results.publish(changed.chain(everybody).collect());
             ticked
         })
     }

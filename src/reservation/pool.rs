@@ -4,7 +4,7 @@
 
 use crate::{
     admission::{
-        port::{RoomView, Ticked},
+        port::{LogState, RoomView, Ticked},
         room::{Conditions, Full, Room, Spot},
     },
     domain::{
@@ -84,7 +84,7 @@ impl Pool {
     }
 
     /// Lets time act on the waiting room.
-    pub fn tick(&mut self, promo: PromoId, now: Timestamp) -> Ticked {
+    pub fn tick(&mut self, promo: PromoId, now: Timestamp, log: LogState) -> Ticked {
         let (Some(room), Some(gate)) = (self.room.as_mut(), self.ledger.gate()) else {
             return Ticked::default();
         };
@@ -102,6 +102,7 @@ impl Pool {
             paused: gate.paused,
             available: self.ledger.available(),
             unsettled: self.ledger.unsettled(),
+            log,
         };
         let ticked = room.tick(now, conditions);
         let mut changed: Vec<Standing> =
@@ -112,7 +113,7 @@ impl Pool {
                 .into_iter()
                 .map(|user| self.gone(promo, user, StandingReason::Gone(Gone::PassExpired))),
         );
-        Ticked { opened: ticked.opened, changed, more: ticked.more }
+        Ticked { opened: ticked.opened, passes_moved: ticked.passes_moved, changed, more: ticked.more }
     }
 
     /// Where the shopper stands: their place or pass, or else their latest order.

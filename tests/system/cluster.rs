@@ -8,7 +8,10 @@ mod cluster {
     mod crowd;
     mod faults;
     mod fleet;
+    mod lag;
     mod nodes;
+    mod outages;
+    mod poison;
     mod rolling;
 }
 mod crash;

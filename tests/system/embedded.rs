@@ -98,6 +98,33 @@ async fn a_log_that_is_well_again_says_so() {
     process.kill();
 }
 
+/// The log is down for longer than a pass lasts: the shopper is told that it ends later, and buys when the log is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_loses_a_pass_to_a_log_that_is_down() {
+    let home = Home::new();
+    // The append of an order and eleven probes, one each half second.
+    let (process, shop, mut client) =
+        troubled(&home, "log.insert=12*return->off", &["--relay-after-ms", "60000"]).await;
+    let admin = Shop::admin(process.address).await;
+    let other = admin.create_item(5).await;
+    let promo = admin.publish(&Sale { pass_ttl_ms: 3_000, ..Sale::default() }).await;
+    client.say(&ClientFrame::Join { promo_id: promo }).await;
+    let told = client.state(|state| state.phase == Phase::Admitted).await;
+    client.forget();
+    let order = json!({ "item_id": other, "quantity": 1, "request_id": random::uuid() });
+    shop.post("/api/v1/orders", order).await;
+
+    client
+        .state(|state| {
+            assert_eq!(state.phase, Phase::Admitted, "the pass was lost: {state:?}");
+            state.pass_expires_at > told.pass_expires_at
+        })
+        .await;
+    let order = client.insist(promo).await;
+    client.outcome(order).await;
+    process.kill();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_do_not_serve_one_database() {
     let home = Home::new();

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use history::{Command, commands, users};
 use panicbuy::{
+    admission::port::LogState,
     domain::{OrderId, Phase, Reason, UserId},
     reservation::port::{Closed, Reserved},
 };
@@ -137,4 +138,46 @@ fn nobody_joins_the_draw_once_the_seed_is_public() {
     assert_eq!(world.pool.standing(world.promo, UserId(2)).number, Some(2));
     assert!(world.tick().opened, "the opening is still reported, once");
     assert!(!world.tick().opened);
+}
+
+/// One shopper with a pass that ends in 5 s, and one behind them.
+fn one_called() -> World {
+    let mut world = World::new(2, 1);
+    world.join_with_key(UserId(1), 1);
+    world.pass_time(world::UNTIL_OPEN_MS);
+    world.pass_time(500);
+    world.join_with_key(UserId(2), 2);
+    world
+}
+
+fn phase(world: &World, user: i64) -> Phase {
+    world.pool.standing(world.promo, UserId(user)).phase
+}
+
+#[test]
+fn nobody_loses_a_pass_to_a_log_that_is_down() {
+    let mut world = one_called();
+    assert_eq!(phase(&world, 1), Phase::Admitted);
+    world.log = LogState::Down;
+    world.pass_time(60_000);
+    assert_eq!(phase(&world, 1), Phase::Admitted, "room time stands still");
+    assert_eq!(phase(&world, 2), Phase::Queued, "and nobody is called");
+    world.log = LogState::Ready;
+    world.pass_time(4_999);
+    assert_eq!(phase(&world, 1), Phase::Admitted, "the pass has its whole time");
+    world.pass_time(1);
+    assert_eq!(phase(&world, 1), Phase::None);
+}
+
+#[test]
+fn a_log_that_is_behind_holds_the_door_and_not_the_time() {
+    let mut world = one_called();
+    world.log = LogState::Behind;
+    world.pass_time(4_999);
+    assert_eq!((phase(&world, 1), phase(&world, 2)), (Phase::Admitted, Phase::Queued));
+    world.pass_time(1);
+    assert_eq!((phase(&world, 1), phase(&world, 2)), (Phase::None, Phase::Queued));
+    world.log = LogState::Ready;
+    world.tick();
+    assert_eq!(phase(&world, 2), Phase::Admitted);
 }

@@ -8,7 +8,7 @@ mod redis;
 use std::{fmt::Debug, sync::Arc};
 
 use panicbuy::{
-    admission::port::WaitingRooms,
+    admission::port::{LogState, WaitingRooms},
     domain::{Epoch, PoolId},
     reservation::{
         port::{Reservations, WithdrawError},
@@ -66,7 +66,7 @@ impl Mirror {
                 engine.seen(promo, users, *now).await.unwrap();
                 Said::Nothing
             }
-            Call::Tick(now) => Said::Ticked(engine.tick(promo, *now).await.unwrap()),
+            Call::Tick(now, log) => Said::Ticked(engine.tick(promo, *now, *log).await.unwrap()),
             Call::Reserve(orders) => Said::Reserved(engine.reserve_together(pool, orders).await.unwrap()),
             Call::DeferAnswer(order) => Said::Deferred(engine.defer_answer(pool, *order).await.unwrap()),
             Call::Logged(order) => {
@@ -145,6 +145,10 @@ async fn compare(world: &mut World, mirror: &Mirror, history: &[Command]) -> Res
     Ok(())
 }
 
+fn times(ms: &[u64]) -> Vec<Command> {
+    ms.iter().map(|&ms| Command::Time { ms }).collect()
+}
+
 /// Histories that chance finds too rarely.
 #[tokio::test]
 async fn redis_answers_as_the_pure_machine_where_it_is_subtle() {
@@ -162,6 +166,31 @@ async fn redis_answers_as_the_pure_machine_where_it_is_subtle() {
         ],
         // Who has ordered since the last tick has no place in the room that goes on, though they may order again.
         vec![order.clone(), Command::SettleAll { post: true }, Command::Join { user: 1 }, Command::Rebuild],
+        // While the log is down a pass keeps its time and nobody is called; while it is behind, only the latter.
+        vec![
+            Command::Join { user: 2 },
+            Command::Log { state: LogState::Down },
+            Command::Time { ms: 40_000 },
+            Command::Log { state: LogState::Behind },
+            Command::Time { ms: 1_500 },
+            Command::Time { ms: 6_000 },
+            Command::Log { state: LogState::Ready },
+            Command::Time { ms: 50 },
+        ],
+        // That passes end later is told after five seconds to the millisecond, and after one when the log is back.
+        [&[Command::Log { state: LogState::Down }][..], &times(&[1_500, 1_500, 1_500, 400, 99, 1, 400, 599])]
+            .concat(),
+        [
+            &[Command::Log { state: LogState::Down }][..],
+            &times(&[400, 599]),
+            &[Command::Log { state: LogState::Ready }],
+            &times(&[1]),
+            &[Command::Log { state: LogState::Down }],
+            &times(&[1]),
+            &[Command::Log { state: LogState::Ready }],
+            &times(&[1]),
+        ]
+        .concat(),
         // What is forgotten stays forgotten for a clock that is behind.
         vec![
             order.clone(),

@@ -14,7 +14,10 @@ local settings = {
 
 if not is_of_this_draw then
   call('UNLINK', ROOM, LINE, PLACES, RETURNED, PASSES, EXPIRY)
-  room = { opened = 0, announced = 0, drawn = 0, head = 0, trimmed = 0, away = 0, tokens = 0, stopped = 0, closed = 0, sent_home = 0 }
+  room = {
+    opened = 0, announced = 0, drawn = 0, head = 0, trimmed = 0, away = 0, tokens = 0, stopped = 0, untold = 0, closed = 0,
+    sent_home = 0,
+  }
   save_room()
   call('HSET', ROOM, 'epoch', EPOCH)
 end

@@ -5,7 +5,7 @@
 -- Returns {'more', where this step ended} · {'open'}
 -- Invariant: who may not order any more, or has ordered since the last tick, has no place; there are no more passes than
 -- units: the last ones called go back to the head of the line.
-local AT_ONCE = 256
+local AT_ONCE = 64
 local cursor = ARGV[OWN]
 
 if room then return { 'open' } end

@@ -9,10 +9,11 @@ local AFTER_THE_DRAW = 4503599627370496 -- 2^52
 local USER_LENGTH = 19
 local ROOM_NUMBERS = {
   'rate', 'max_active', 'pass_ttl', 'grace', 'max_unsettled', 'max_places', 'opened', 'announced', 'drawn', 'head', 'trimmed',
-  'away', 'tokens', 'stopped', 'last_tick', 'seen_from', 'closed', 'sent_home',
+  'away', 'tokens', 'stopped', 'untold', 'last_tick', 'seen_from', 'closed', 'sent_home',
 }
 local ROOM_STATE = {
-  'opened', 'announced', 'drawn', 'head', 'trimmed', 'away', 'tokens', 'stopped', 'last_tick', 'seen_from', 'closed', 'sent_home',
+  'opened', 'announced', 'drawn', 'head', 'trimmed', 'away', 'tokens', 'stopped', 'untold', 'last_tick', 'seen_from',
+  'closed', 'sent_home',
 }
 local PHASES = {
   pending = 'pending', awaiting_payment = 'confirmed', paid = 'confirmed', rejected = 'rejected',

@@ -1,9 +1,13 @@
 -- Lets time act at ARGV[2]: numbers the lobby at the opening, lapses passes, calls places; sends everybody home at the end.
 --
--- Returns {'ok', '1' if the opening is reported, '1' if there is perhaps more to do at once, then changed standings}
+-- ARGV  [4] the order log: 'ready', 'behind' (nobody is called) or 'down' (room time stands still, too)
+-- Returns {'ok', '1' if the opening is reported, '1' if passes end later than was told, '1' if there is perhaps more to do
+--         at once, then changed standings}
 -- Invariant: no more live passes than units left; `head` only grows; at most STEPS passes and places are acted on.
--- Tells everybody if the room opened, or else those whose standing changed.
-local STEPS, PASS_COST = 256, 1000
+-- Tells those whose standing changed, or everybody if the room opened or passes moved.
+local STEPS, PASS_COST = 64, 1000
+local TELL_AFTER, TELL_EVERY = 1000, 5000
+local log = ARGV[OWN]
 local steps = STEPS
 
 -- Tokens flow in with time, one second's passes at most.
@@ -78,10 +82,10 @@ local function call_places(places, admitted)
   return #taken
 end
 
--- Gives passes as far as the bucket, the bounds, the stock and the steps allow. Returns the standings of who got one.
+-- Gives passes as far as the log, the bucket, the bounds, the stock and the steps allow. Returns the standings of who got one.
 local function admit()
   local admitted, live, most = {}, active(), math.min(room.max_active, ledger.available)
-  if call('HLEN', PENDING) >= room.max_unsettled then return admitted end
+  if log ~= 'ready' or call('HLEN', PENDING) >= room.max_unsettled then return admitted end
   while true do
     local count = math.min(steps, most - live, math.floor(room.tokens / PASS_COST))
     if count <= 0 then return admitted end
@@ -118,34 +122,46 @@ local function send_home()
   return users
 end
 
+-- Whether passes end so much later than was told that it is time to tell.
+local function passes_moved(waits_for_log, elapsed)
+  room.untold = (room.untold or 0) + (waits_for_log and elapsed or 0)
+  if room.untold < (waits_for_log and TELL_EVERY or TELL_AFTER) then return false end
+  room.untold = 0
+  return active() > 0
+end
+
 local function act()
   local elapsed = room.last_tick and math.max(NOW - room.last_tick, 0) or 0
   room.last_tick = math.max(room.last_tick or NOW, NOW)
   open_if_due(NOW)
   local opened = room.opened == 1 and room.announced == 0
   room.announced = room.opened
-  if ledger.paused == 1 then
+  local waits_for_log = ledger.paused == 0 and log == 'down'
+  local moved = passes_moved(waits_for_log, elapsed)
+  if ledger.paused == 1 or waits_for_log then
     room.stopped = room.stopped + elapsed
-    return opened, {}, {}
+    return opened, moved, {}, {}
   end
   local lapsed, admitted = lapse(), {}
   if room.opened == 1 then
     fill(elapsed)
     admitted = admit()
   end
-  return opened, admitted, lapsed
+  return opened, moved, admitted, lapsed
 end
 
-if not room then return { 'ok', '0', '0' } end
+if not room then return { 'ok', '0', '0', '0' } end
 local is_end = room.closed == 1 or is_over(NOW)
-local opened, admitted, gone = false, {}, {}
-if is_end then gone = send_home() else opened, admitted, gone = act() end
+local opened, moved, changed, gone = false, false, {}, {}
+if is_end then gone = send_home() else opened, moved, changed, gone = act() end
 save_room()
 
-local changed = admitted
 for _, user in ipairs(gone) do
   changed[#changed + 1] = standing_without_place(user, is_end and 'ended' or 'pass_expired')
 end
-if opened then tell('["r"]') else news = changed end
+if not opened then
+  for _, stands in ipairs(changed) do tell(stands) end
+end
+if opened or moved then tell('["r"]') end
 publish('')
-return { 'ok', opened and '1' or '0', steps == 0 and '1' or '0', unpack(changed) }
+return { 'ok', opened and '1' or '0', moved and '1' or '0', steps == 0 and '1' or '0', unpack(changed) }

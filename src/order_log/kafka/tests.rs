@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use panicbuy_test_servers::{OwnServers, own_name, shared};
+use panicbuy_test_servers::{OwnServers, own_name, own_ports, shared};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -182,7 +182,7 @@ async fn a_late_commit_does_not_set_back_who_took_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stands_still_or_dies_is_noticed_and_found_again() {
     let folder = tempfile::tempdir().unwrap();
-    let servers = Arc::new(OwnServers::start_only(folder.path(), 27_100, &["kafka"]));
+    let servers = Arc::new(OwnServers::start_only(folder.path(), own_ports(2), &["kafka"]));
     let settings = KafkaSettings {
         delivery_timeout: Duration::from_secs(2),
         ..settings(&servers.servers.kafka_brokers)

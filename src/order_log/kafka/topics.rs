@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    error::{KafkaError, RDKafkaErrorCode},
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tokio::time::Instant;
 
@@ -12,6 +13,9 @@ use super::{context::Lines, off_thread, settings::KafkaSettings};
 
 /// The pause between two attempts to reach the brokers.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a client tries to connect that tells why it cannot.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Partitions of a new dead-letter topic: nobody is in a hurry there.
 const DEAD_LETTER_PARTITIONS: i32 = 1;
@@ -53,10 +57,15 @@ impl TopicError {
 pub(super) async fn ensure(settings: &KafkaSettings) -> Result<usize, TopicError> {
     let admin: Arc<Admin> = Arc::new(settings.client().create_with_context(Lines)?);
     let deadline = Instant::now() + settings.start_within;
+    let mut is_first = true;
     let ensured = loop {
         match attempt(&admin, settings).await {
             Err(error) if !error.is_final() && Instant::now() < deadline => {
                 tracing::warn!(%error, brokers = settings.brokers, "Kafka's topics are not ready; trying again");
+                if std::mem::take(&mut is_first) {
+                    let settings = settings.clone();
+                    let _ = tokio::task::spawn_blocking(move || tell_why(&settings)).await;
+                }
                 tokio::time::sleep(RETRY_EVERY).await;
             }
             done => break done,
@@ -64,6 +73,16 @@ pub(super) async fn ensure(settings: &KafkaSettings) -> Result<usize, TopicError
     };
     off_thread(move || drop(admin));
     ensured
+}
+
+/// Lets a client connect that tells what it meets, such as a wrong password or an unknown certificate: the administrator's keeps
+/// that to itself, and only times out. Blocks for `TELL_WITHIN`.
+fn tell_why(settings: &KafkaSettings) {
+    let teller: KafkaResult<BaseConsumer<Lines>> = settings.observer().create_with_context(Lines);
+    let Ok(teller) = teller else { return };
+    if teller.fetch_metadata(Some(&settings.topic), TELL_WITHIN).is_err() {
+        while teller.poll(Duration::ZERO).is_some() {}
+    }
 }
 
 async fn attempt(admin: &Arc<Admin>, settings: &KafkaSettings) -> Result<usize, TopicError> {

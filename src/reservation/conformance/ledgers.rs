@@ -5,7 +5,7 @@ use super::{
     opening, order, settings,
 };
 use crate::{
-    admission::port::JoinError,
+    admission::port::{JoinError, LogState},
     domain::{DrawKey, Epoch, OrderStatus, Phase, PoolId, Reason, RequestId, UserId, Verdict},
     random,
     reservation::port::{Closed, Closing, EngineError, Opening, Reserved, WithdrawError},
@@ -38,7 +38,7 @@ pub async fn an_unknown_pool_is_not_ready(fixture: &mut Fixture) {
     let joined = engine.join(PROMO, UserId(1), DrawKey(1), NOW).await;
     assert!(matches!(joined, Err(JoinError::Engine(EngineError::NotReady(_)))));
     assert!(is_not_ready(engine.leave(PROMO, UserId(1)).await, pool));
-    assert!(is_not_ready(engine.tick(PROMO, NOW).await, pool));
+    assert!(is_not_ready(engine.tick(PROMO, NOW, LogState::Ready).await, pool));
     assert!(is_not_ready(engine.standings(PROMO, &[UserId(1)]).await, pool));
     assert!(is_not_ready(engine.open_room(PROMO, settings()).await, pool));
     no_room(engine).await;
@@ -58,7 +58,7 @@ pub async fn a_promo_sells_nothing_before_its_room_is_open(fixture: &mut Fixture
         "nobody holds a pass, and nobody may buy without one"
     );
     assert_eq!(engine.join(PROMO, UserId(1), DrawKey(1), NOW).await.unwrap().phase, Phase::None);
-    assert_eq!(engine.tick(PROMO, NOW).await.unwrap().changed, []);
+    assert_eq!(engine.tick(PROMO, NOW, LogState::Ready).await.unwrap().changed, []);
     no_room(engine).await;
     assert_eq!(
         engine.lost(&[(PROMO_POOL, super::EPOCH)]).await.unwrap(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::port::{Gate, Opening, OpeningOrder, Reservation, Reservations, Reserved};
 use crate::{
-    admission::port::{RoomSettings, WaitingRooms},
+    admission::port::{LogState, RoomSettings, WaitingRooms},
     domain::{
         Admission, DrawKey, Epoch, ItemId, OrderId, OrderStatus, PoolId, Price, PromoId, RequestId, Seed,
         Timestamp, UserId, Verdict,
@@ -37,6 +37,7 @@ macro_rules! conformance {
             news: closing_an_order_is_told,
             news: a_pause_is_told_and_other_gates_are_not,
             news: ticks_tell_openings_passes_and_the_end,
+            news: passes_that_end_later_for_the_logs_sake_are_told,
         );
     };
     (@ tests $open:expr, $($group:ident: $promise:ident,)*) => {
@@ -104,8 +105,8 @@ impl Fixture {
             self.engine.join(PROMO, *user, DrawKey(1), NOW).await.unwrap();
         }
         // The first tick only starts the clock, and reports the opening.
-        self.engine.tick(PROMO, NOW.minus_millis(1_000)).await.unwrap();
-        let ticked = self.engine.tick(PROMO, NOW).await.unwrap();
+        self.engine.tick(PROMO, NOW.minus_millis(1_000), LogState::Ready).await.unwrap();
+        let ticked = self.engine.tick(PROMO, NOW, LogState::Ready).await.unwrap();
         assert_eq!(ticked.changed.len(), users.len(), "everybody is admitted");
         self.heard(1 + usize::from(!ticked.opened) * users.len()).await;
     }

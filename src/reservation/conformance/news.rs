@@ -2,6 +2,7 @@
 
 use super::{Fixture, ITEM_POOL, NOW, POSTED, PROMO, PROMO_POOL, gate, order};
 use crate::{
+    admission::port::LogState,
     domain::{
         Gone, OrderStatus, Phase, PromoId, Reason, Standing, StandingReason, Timestamp, UserId, Verdict,
     },
@@ -136,7 +137,9 @@ pub async fn ticks_tell_openings_passes_and_the_end(fixture: &mut Fixture) {
     for user in [2, 1, 3] {
         fixture.engine.join(PROMO, UserId(user), crate::domain::DrawKey(1), NOW).await.unwrap();
     }
-    let tick = async |fixture: &Fixture, at: Timestamp| fixture.engine.tick(PROMO, at).await.unwrap();
+    let tick = async |fixture: &Fixture, at: Timestamp| {
+        fixture.engine.tick(PROMO, at, LogState::Ready).await.unwrap()
+    };
     assert!(tick(fixture, NOW).await.opened);
     assert_eq!(fixture.heard(1).await, [Event::RoomChanged(PROMO)]);
 
@@ -171,5 +174,37 @@ pub async fn ticks_tell_openings_passes_and_the_end(fixture: &mut Fixture) {
     assert_eq!(tick(fixture, NOW.plus_millis(60_000)).await.changed, [ended(1), ended(3)]);
     assert_eq!(fixture.heard(2).await, [Event::Standing(ended(1)), Event::Standing(ended(3))]);
     assert_eq!(tick(fixture, NOW.plus_millis(60_001)).await.changed, []);
+    nothing_more(fixture, PROMO).await;
+}
+
+pub async fn passes_that_end_later_for_the_logs_sake_are_told(fixture: &mut Fixture) {
+    fixture.promo(2).await;
+    fixture.admit(&[UserId(1)]).await;
+    fixture.engine.join(PROMO, UserId(2), crate::domain::DrawKey(2), NOW).await.unwrap();
+    let tick = async |fixture: &Fixture, ms: u64, log: LogState| {
+        fixture.engine.tick(PROMO, NOW.plus_millis(ms), log).await.unwrap()
+    };
+    let ends = async |fixture: &Fixture| {
+        let stands = fixture.engine.standings(PROMO, &[UserId(1)]).await.unwrap().remove(0);
+        stands.pass_expires_at.expect("the pass is live")
+    };
+    let ended = ends(fixture).await;
+    // A moment is not worth telling.
+    tick(fixture, 900, LogState::Down).await;
+    assert!(!tick(fixture, 900, LogState::Behind).await.passes_moved);
+    // It is told now and then while it lasts, and when it is over.
+    assert!(!tick(fixture, 4_000, LogState::Down).await.passes_moved);
+    assert!(tick(fixture, 40_000, LogState::Down).await.passes_moved);
+    assert_eq!(fixture.heard(1).await, [Event::RoomChanged(PROMO)]);
+    assert!(!tick(fixture, 41_000, LogState::Down).await.passes_moved);
+    let ticked = tick(fixture, 41_000, LogState::Behind).await;
+    assert!(ticked.passes_moved && ticked.changed.is_empty(), "nobody is called: {ticked:?}");
+    assert_eq!(fixture.heard(1).await, [Event::RoomChanged(PROMO)]);
+    assert_eq!(ends(fixture).await, ended.plus_millis(41_000));
+
+    fixture.engine.seen(PROMO, &[UserId(2)], NOW.plus_millis(41_000)).await.unwrap();
+    let ticked = tick(fixture, 41_001, LogState::Ready).await;
+    assert_eq!(ticked.changed.len(), 1, "the next is called");
+    fixture.heard(1).await;
     nothing_more(fixture, PROMO).await;
 }

@@ -18,8 +18,10 @@ use crate::{
     random,
 };
 
-/// Verdicts in one call.
-const VERDICTS_AT_ONCE: usize = 200;
+/// Verdicts in one call, each with several commands.
+const VERDICTS_AT_ONCE: usize = 100;
+/// Overdue reservations in one call, of each kind.
+const OVERDUE_AT_ONCE: usize = 100;
 /// Pools asked at the same time.
 const POOLS_AT_ONCE: usize = 32;
 /// Words in the answer to one verdict.
@@ -204,12 +206,19 @@ impl RedisEngine {
         logged_before: Timestamp,
         limit: usize,
     ) -> Result<(u64, Vec<Reservation>), EngineError> {
-        let words = |_| vec![word(unlogged_before.as_millis()), word(logged_before.as_millis()), word(limit)];
-        let answer = self.caller.call(&scripts::OVERDUE, pool, NO_TIME, words).await?;
-        let texts = answer.rest().iter().skip(1);
-        let mut overdue = texts.map(|text| wire::reservation(text)).collect::<Result<Vec<_>, _>>()?;
+        let (unlogged, logged) = (unlogged_before.as_millis(), logged_before.as_millis());
+        let mut overdue: Vec<Reservation> = Vec::new();
+        let (mut from, mut held, mut more) = (0, 0, true);
+        while more && overdue.len() < limit {
+            let words = |_| vec![word(unlogged), word(logged), word(from), word(OVERDUE_AT_ONCE)];
+            let answer = self.caller.call(&scripts::OVERDUE, pool, NO_TIME, words).await?;
+            (held, more) = (answer.parse(0)?, answer.parse::<u8>(1)? == 1);
+            let texts = answer.rest().iter().skip(2);
+            overdue.extend(texts.map(|text| wire::reservation(text)).collect::<Result<Vec<_>, _>>()?);
+            from += OVERDUE_AT_ONCE;
+        }
         overdue.sort_unstable_by_key(|order| order.order_id);
         overdue.truncate(limit);
-        Ok((answer.parse(0)?, overdue))
+        Ok((held, overdue))
     }
 }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{domain::PoolId, random};
 
-/// Orders loaded in one call.
-const ORDERS_AT_ONCE: usize = 500;
+/// Orders loaded in one call, each with several commands.
+const ORDERS_AT_ONCE: usize = 150;
 
 impl RedisEngine {
     pub(super) async fn build(&self, pool: PoolId, opening: &Opening) -> Result<(), EngineError> {

@@ -11,13 +11,15 @@ use super::{
     wire::{self, with_room},
 };
 use crate::{
-    admission::port::{JoinError, RoomSettings, RoomView, Ticked, WaitingRooms},
+    admission::port::{JoinError, LogState, RoomSettings, RoomView, Ticked, WaitingRooms},
     clock,
     domain::{Admission, DrawKey, PoolId, PromoId, Standing, Timestamp, UserId},
 };
 
-/// Shoppers in one call.
-const USERS_AT_ONCE: usize = 500;
+/// Shoppers in one call. Telling where one stands takes several commands.
+const USERS_AT_ONCE: usize = 100;
+/// Keys of a draw in one call.
+const KEYS_AT_ONCE: usize = 500;
 
 #[async_trait]
 impl WaitingRooms for RedisEngine {
@@ -58,12 +60,14 @@ impl WaitingRooms for RedisEngine {
         Ok(())
     }
 
-    async fn tick(&self, promo: PromoId, now: Timestamp) -> Result<Ticked, EngineError> {
-        let answer = self.caller.call(&scripts::TICK, PoolId::Promo(promo), now, |_| Vec::new()).await?;
-        let changed = answer.rest().iter().skip(2).map(|text| wire::standing(promo, text));
+    async fn tick(&self, promo: PromoId, now: Timestamp, log: LogState) -> Result<Ticked, EngineError> {
+        let words = |_| vec![word(log.as_str())];
+        let answer = self.caller.call(&scripts::TICK, PoolId::Promo(promo), now, words).await?;
+        let changed = answer.rest().iter().skip(3).map(|text| wire::standing(promo, text));
         Ok(Ticked {
             opened: answer.parse::<u8>(0)? == 1,
-            more: answer.parse::<u8>(1)? == 1,
+            passes_moved: answer.parse::<u8>(1)? == 1,
+            more: answer.parse::<u8>(2)? == 1,
             changed: changed.collect::<Result<_, _>>()?,
         })
     }
@@ -85,10 +89,21 @@ impl WaitingRooms for RedisEngine {
     }
 
     async fn draw(&self, promo: PromoId, after: u64, limit: usize) -> Result<Vec<DrawKey>, EngineError> {
-        let words = |_| vec![word(after), word(limit)];
-        let answer = self.caller.call(&scripts::DRAW, PoolId::Promo(promo), NO_TIME, words).await?;
-        let answer = with_room(PoolId::Promo(promo), answer)?;
-        (0..answer.rest().len()).map(|nth| answer.parse(nth).map(DrawKey)).collect()
+        let mut keys = Vec::new();
+        while keys.len() < limit {
+            let count = KEYS_AT_ONCE.min(limit - keys.len());
+            let words = |_| vec![word(after + keys.len() as u64), word(count)];
+            let answer = self.caller.call(&scripts::DRAW, PoolId::Promo(promo), NO_TIME, words).await?;
+            let answer = with_room(PoolId::Promo(promo), answer)?;
+            let found = answer.rest().len();
+            for nth in 0..found {
+                keys.push(DrawKey(answer.parse(nth)?));
+            }
+            if found < count {
+                break;
+            }
+        }
+        Ok(keys)
     }
 }
 

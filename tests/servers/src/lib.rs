@@ -6,12 +6,12 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Where three servers answer.
@@ -35,7 +35,8 @@ impl Servers {
 
 /// The servers that all tests share; started if they do not run yet, and left running.
 ///
-/// `PANICBUY_TEST_DATABASE_URL`, if set, names another database server to test against.
+/// `PANICBUY_TEST_DATABASE_URL` and `PANICBUY_TEST_KAFKA_BROKERS`, if set, name another database server and other brokers to test
+/// against.
 ///
 /// # Panics
 /// If the servers cannot be started: no promise can be tested without them.
@@ -47,6 +48,9 @@ pub fn shared() -> &'static Servers {
         if let Ok(url) = std::env::var("PANICBUY_TEST_DATABASE_URL") {
             servers.database_url = url;
         }
+        if let Ok(brokers) = std::env::var("PANICBUY_TEST_KAFKA_BROKERS") {
+            servers.kafka_brokers = brokers;
+        }
         servers
     })
 }
@@ -57,6 +61,32 @@ pub fn own_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     format!("test_{now}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The base port of `scripts/services` where nothing else is said, and how many ports one set of servers needs from its base on.
+const USUAL_BASE: u16 = 23_300;
+const PORTS_OF_A_SET: u16 = 100;
+
+/// The base port of the `nth` set of servers of tests' own, counted from 1. They follow the shared set's, so that two checkouts
+/// whose shared sets are apart can be tested at the same time. Tests that may run at once need different ones.
+///
+/// # Panics
+/// If `PANICBUY_SERVICES_PORT` is set to something that is no port.
+#[expect(clippy::disallowed_methods, reason = "the product's settings are not those of its tests")]
+pub fn own_ports(nth: u16) -> u16 {
+    let base = std::env::var("PANICBUY_SERVICES_PORT");
+    let base = base.map_or(USUAL_BASE, |base| base.parse().expect("PANICBUY_SERVICES_PORT is a port"));
+    base + nth * PORTS_OF_A_SET
+}
+
+/// How long an outage lasts after it was noticed: `PANICBUY_TEST_OUTAGE_MS`, or a second.
+///
+/// # Panics
+/// If it is set to something that is no number.
+#[expect(clippy::disallowed_methods, reason = "the product's settings are not those of its tests")]
+pub fn outage() -> Duration {
+    let ms = std::env::var("PANICBUY_TEST_OUTAGE_MS");
+    Duration::from_millis(ms.map_or(1_000, |ms| ms.parse().expect("PANICBUY_TEST_OUTAGE_MS is a number")))
 }
 
 /// Servers of a test's own, to be stopped, paused and killed. They end with this value.
@@ -78,8 +108,11 @@ impl OwnServers {
             ("PANICBUY_SERVICES_DIR", folder.display().to_string()),
             ("PANICBUY_SERVICES_PORT", base.to_string()),
         ];
-        let servers = parse(&script(&[&["up"], names].concat(), &environment));
-        Self { servers, environment }
+        // Already known, so that what has started is ended if the rest does not.
+        let nowhere = parse("");
+        let mut own = Self { servers: nowhere, environment };
+        own.servers = parse(&script(&[&["up"], names].concat(), &own.environment));
+        own
     }
 
     /// `stop`, `start`, `kill`, `pause` or `resume`, and `database`, `redis` or `kafka`.
@@ -90,7 +123,8 @@ impl OwnServers {
 
 impl Drop for OwnServers {
     fn drop(&mut self) {
-        script(&["down"], &self.environment);
+        let ended = run(&["down"], &self.environment).status.success();
+        assert!(ended || std::thread::panicking(), "scripts/services down failed; see above");
     }
 }
 
@@ -98,14 +132,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What `scripts/services` printed.
-fn script(arguments: &[&str], environment: &[(&'static str, String)]) -> String {
-    let output = Command::new(root().join("scripts/services"))
+fn run(arguments: &[&str], environment: &[(&'static str, String)]) -> Output {
+    Command::new(root().join("scripts/services"))
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
         .stderr(Stdio::inherit())
         .output()
-        .expect("scripts/services runs");
+        .expect("scripts/services runs")
+}
+
+/// What `scripts/services` printed.
+fn script(arguments: &[&str], environment: &[(&'static str, String)]) -> String {
+    let output = run(arguments, environment);
     assert!(output.status.success(), "scripts/services {arguments:?} failed; see above");
     String::from_utf8(output.stdout).expect("scripts/services prints text")
 }

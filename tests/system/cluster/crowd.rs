@@ -37,6 +37,8 @@ pub struct Story {
     /// Orders whose outcome was not told on the connection that heard "accepted" and stayed open.
     pub stranded: BTreeSet<OrderId>,
     pub bought: Option<OrderId>,
+    /// Why orders were refused.
+    pub refused: BTreeSet<&'static str>,
 }
 
 /// Registers shoppers at a gateway; returns their tokens.
@@ -206,6 +208,7 @@ impl Shopper {
     }
 
     async fn refused(&self, client: &mut Client, here: &Here, reason: Reason) -> Option<()> {
+        self.note(|story| _ = story.refused.insert(reason.as_str()));
         match reason {
             Reason::SoldOut => self.note(|story| story.cheated |= here.phase == Some(Phase::Admitted)),
             Reason::NoPass => client.try_say(&ClientFrame::Join { promo_id: self.promo }).await?,

@@ -1,6 +1,6 @@
 //! Generated histories: the commands a promo may see, biased to few shoppers and little stock.
 
-use panicbuy::{domain::UserId, reservation::port::Closing};
+use panicbuy::{admission::port::LogState, domain::UserId, reservation::port::Closing};
 use proptest::prelude::*;
 
 const USERS: i64 = 8;
@@ -25,6 +25,10 @@ pub enum Command {
     /// Time passes, and the room ticks.
     Time {
         ms: u64,
+    },
+    /// The order log is so from now on.
+    Log {
+        state: LogState,
     },
     /// The next command comes from a node whose clock is behind.
     ClockBack {
@@ -103,6 +107,8 @@ fn command() -> impl Strategy<Value = Command> {
     let system = prop_oneof![
         8 => prop_oneof![Just(50_u64), Just(400), Just(1_500), Just(6_000), Just(40_000)]
             .prop_map(|ms| Command::Time { ms }),
+        2 => prop_oneof![Just(LogState::Ready), Just(LogState::Behind), Just(LogState::Down)]
+            .prop_map(|state| Command::Log { state }),
         1 => (1_u64..6).prop_map(|ms| Command::ClockBack { ms }),
         1 => nth().prop_map(|nth| Command::Defer { nth }),
         2 => nth().prop_map(|nth| Command::Logged { nth }),
@@ -120,7 +126,7 @@ fn command() -> impl Strategy<Value = Command> {
         4 => Just(Command::Resume),
         1 => prop::bool::weighted(0.2).prop_map(|end| if end { Command::End } else { Command::Resume }),
     ];
-    prop_oneof![23 => shoppers, 20 => system, 4 => operators]
+    prop_oneof![23 => shoppers, 22 => system, 4 => operators]
 }
 
 /// Everybody who may appear in a history.

@@ -1,69 +1,34 @@
-//! A promo in the pure machine, the time, and what was answered. Turns commands into calls that any engine can be given.
+//! A promo in the pure machine, the time, and what was answered. What commands are to it is in [`calls`].
 
 use std::collections::{BTreeMap, HashMap};
 
 use panicbuy::{
     admission::{
-        port::{RoomSettings, RoomView, Ticked},
+        port::{LogState, RoomSettings, RoomView, Ticked},
         room::Room,
     },
     domain::{
-        Admission, DrawKey, Epoch, ItemId, OrderId, OrderStatus, PoolId, Price, PromoId, Reason, RequestId,
-        Seed, Standing, Timestamp, UserId, Verdict,
+        Admission, DrawKey, Epoch, OrderId, OrderStatus, PromoId, Reason, Seed, Standing, Timestamp, UserId,
+        Verdict,
     },
     reservation::{
         ledger::Ledger,
         pool::Pool,
-        port::{
-            Closed, Closing, Gate, Insufficient, Opening, OpeningOrder, Reservation, Reserved, Settled,
-            Snapshot,
-        },
+        port::{Closed, Gate, Opening, OpeningOrder, Reservation, Reserved, Snapshot},
     },
 };
-use uuid::Uuid;
 
 use super::history::{Command, users};
+
+mod calls;
+
+pub use calls::{Call, Said};
 
 /// From the beginning of a history to the opening.
 pub const UNTIL_OPEN_MS: u64 = 1_000;
 const UNTIL_END_MS: u64 = 600_000;
 /// How long a repeated request is recognised where nothing else is said: longer than a history.
 const REQUEST_MEMORY_MS: u64 = 3_600_000;
-
-/// One call of an engine.
-#[derive(Clone, Debug)]
-pub enum Call {
-    Join(Vec<(UserId, DrawKey, Timestamp)>),
-    Leave(UserId),
-    Seen(Vec<UserId>, Timestamp),
-    Tick(Timestamp),
-    Reserve(Vec<Reservation>),
-    DeferAnswer(OrderId),
-    Logged(OrderId),
-    Settle(Vec<(OrderId, Verdict)>),
-    Close(OrderId, Closing),
-    Deposit(u32),
-    Withdraw(u32),
-    Configure(Admission),
-    SetGate(Gate),
-    /// The ledger is built anew, and the room goes on.
-    Open(Opening, Timestamp),
-}
-
-/// What an engine answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    Nothing,
-    /// `None`: the room is full.
-    Joined(Vec<Option<Standing>>),
-    Stands(Standing),
-    Ticked(Ticked),
-    Reserved(Vec<Reserved>),
-    Deferred(bool),
-    Settled(Vec<Settled>),
-    Closed(Closed),
-    Withdrawn(Result<(), Insufficient>),
-}
 
 /// Everything about a promo that can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +50,8 @@ pub struct World {
     pub settings: RoomSettings,
     now: Timestamp,
     gate: Gate,
+    /// The order log as ticks find it.
+    pub log: LogState,
     per_user_limit: u32,
     request_memory_ms: u64,
     made: u64,
@@ -138,6 +105,7 @@ impl World {
             settings,
             now,
             gate,
+            log: LogState::Ready,
             per_user_limit,
             request_memory_ms,
             made: 0,
@@ -214,7 +182,7 @@ impl World {
     }
 
     pub fn tick(&mut self) -> Ticked {
-        self.pool.tick(self.promo, self.now)
+        self.pool.tick(self.promo, self.now, self.log)
     }
 
     pub fn apply(&mut self, command: &Command) {
@@ -228,52 +196,6 @@ impl World {
         self.last_settles.clear();
         self.last_closes.clear();
         self.last_order = None;
-    }
-
-    /// What the command is to an engine in this world; `None` if it means nothing here.
-    pub fn call(&mut self, command: &Command) -> Option<Call> {
-        let (now, gate) = (self.now, self.gate);
-        let joiner = |user: i64| (UserId(user), DrawKey(user.unsigned_abs() * 7 % 5), now);
-        Some(match *command {
-            Command::Join { user } => Call::Join(vec![joiner(user)]),
-            Command::JoinBoth { first, second } => Call::Join(vec![joiner(first), joiner(second)]),
-            Command::Leave { user } => Call::Leave(UserId(user)),
-            Command::Seen { user } => Call::Seen(vec![UserId(user), UserId(user % 8 + 1)], now),
-            Command::Time { ms } => {
-                self.skip_time(ms);
-                Call::Tick(self.now)
-            }
-            Command::ClockBack { ms } => {
-                self.now = self.now.minus_millis(ms);
-                return None;
-            }
-            Command::Order { user, request, quantity } => {
-                Call::Reserve(vec![self.wish(user, request, quantity)])
-            }
-            Command::Orders { ref wishes } => Call::Reserve(
-                wishes.iter().map(|&(user, request, quantity)| self.wish(user, request, quantity)).collect(),
-            ),
-            Command::Defer { nth } => Call::DeferAnswer(self.nth(nth)?),
-            Command::Logged { nth } => Call::Logged(self.nth(nth)?),
-            Command::Settle { nth, post } => Call::Settle(vec![(self.nth(nth)?, self.verdict(post))]),
-            Command::SettleAll { post } => {
-                let verdict = self.verdict(post);
-                Call::Settle(self.orders.iter().map(|order| (order.order_id, verdict)).collect())
-            }
-            Command::Close { nth, how } => Call::Close(self.nth(nth)?, how),
-            Command::Deposit { units } => Call::Deposit(units),
-            Command::Withdraw { units } => Call::Withdraw(units),
-            Command::Configure { rate_per_s, max_active, pass_ttl_ms } => {
-                Call::Configure(Admission { rate_per_s, max_active, pass_ttl_ms })
-            }
-            Command::Pause => Call::SetGate(Gate { paused: true, ..gate }),
-            Command::Resume => Call::SetGate(Gate { paused: false, ..gate }),
-            Command::End => Call::SetGate(Gate { ended: true, ..gate }),
-            Command::Rebuild => {
-                let epoch = Epoch(self.pool.ledger.epoch().0 + 1);
-                Call::Open(self.opening(epoch), now)
-            }
-        })
     }
 
     /// The pure machine's answer.
@@ -308,7 +230,7 @@ impl World {
                 }
                 Said::Nothing
             }
-            Call::Tick(now) => Said::Ticked(pool.tick(promo, *now)),
+            Call::Tick(now, log) => Said::Ticked(pool.tick(promo, *now, *log)),
             Call::Reserve(orders) => self.reserve(orders),
             Call::DeferAnswer(order) => Said::Deferred(pool.ledger.defer_answer(*order)),
             Call::Logged(order) => {
@@ -425,34 +347,6 @@ impl World {
     pub fn pending_of(&self, user: UserId) -> Vec<Reservation> {
         let of_user = self.orders.iter().filter(|order| order.user_id == user);
         of_user.filter_map(|order| self.pool.ledger.pending(order.order_id).cloned()).collect()
-    }
-
-    fn nth(&self, nth: usize) -> Option<OrderId> {
-        self.orders.get(nth).map(|order| order.order_id)
-    }
-
-    fn verdict(&self, post: bool) -> Verdict {
-        if post {
-            Verdict::Posted { pay_before: self.now.plus_millis(60_000) }
-        } else {
-            Verdict::Void { reason: Reason::SoldOut }
-        }
-    }
-
-    fn wish(&mut self, user: i64, request: u8, quantity: u32) -> Reservation {
-        self.made += 1;
-        Reservation {
-            order_id: OrderId(Uuid::from_u128(u128::from(self.made))),
-            request_id: RequestId(Uuid::from_u128(u128::from(request))),
-            user_id: UserId(user),
-            pool: PoolId::Promo(self.promo),
-            item_id: ItemId(1),
-            quantity,
-            price: Price(100),
-            payment_window_ms: 60_000,
-            reserved_at: self.now,
-            epoch: Epoch::default(),
-        }
     }
 }
 

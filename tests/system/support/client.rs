@@ -193,6 +193,21 @@ impl Client {
         }
     }
 
+    /// Orders until that is accepted: what is refused for a moment is asked for again, under the same request.
+    pub async fn insist(&mut self, promo: PromoId) -> OrderId {
+        let request = RequestId(random::uuid());
+        loop {
+            self.repeat_order(promo, request).await;
+            match self.answer(request).await {
+                ServerFrame::Accepted { order_id, .. } => return order_id,
+                ServerFrame::Refused { reason, .. } if reason.is_temporary() => {
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+                other => panic!("expected accepted, got {other:?}"),
+            }
+        }
+    }
+
     /// The outcome of an order.
     pub async fn outcome(&mut self, order: OrderId) -> OutcomeFrame {
         self.find(|frame| match frame {

@@ -12,7 +12,7 @@ use super::{
     KnownEpochs, NOW, POOL, PROMO, clear, engine, engine_with, gate, opening, order, settings, shared,
 };
 use crate::{
-    admission::port::WaitingRooms,
+    admission::port::{LogState, WaitingRooms},
     domain::{DrawKey, Epoch, OrderStatus, Phase, PoolId, Reason, RequestId, Standing, UserId},
     random,
     redis::{
@@ -52,7 +52,7 @@ async fn a_server_that_forgot_everything_is_noticed() {
 
     assert_eq!(engine.reserve(order(1)).await.unwrap(), Reserved::Refused(Reason::NotReady));
     assert!(matches!(engine.snapshot(POOL).await, Err(EngineError::NotReady(_))));
-    assert!(matches!(engine.tick(PROMO, NOW).await, Err(EngineError::NotReady(_))));
+    assert!(matches!(engine.tick(PROMO, NOW, LogState::Ready).await, Err(EngineError::NotReady(_))));
     assert_eq!(engine.lost(&[(POOL, Epoch(1))]).await.unwrap(), [POOL]);
     tokio::time::timeout(std::time::Duration::from_secs(5), bell.notified()).await.expect("the bell rang");
     engine.open(POOL, opening(2, 5)).await.unwrap();
@@ -63,11 +63,15 @@ async fn a_server_that_forgot_everything_is_noticed() {
 async fn sale(engine: &super::RedisEngine) {
     engine.open(POOL, opening(1, 4)).await.unwrap();
     engine.open_room_at(PROMO, settings(), NOW).await.unwrap();
-    engine.tick(PROMO, NOW.minus_millis(1_000)).await.unwrap();
+    engine.tick(PROMO, NOW.minus_millis(1_000), LogState::Ready).await.unwrap();
     for user in 1..=6 {
         engine.join(PROMO, UserId(user), DrawKey(0), NOW).await.unwrap();
     }
-    assert_eq!(engine.tick(PROMO, NOW).await.unwrap().changed.len(), 4, "as many as there are units");
+    assert_eq!(
+        engine.tick(PROMO, NOW, LogState::Ready).await.unwrap().changed.len(),
+        4,
+        "as many as there are units"
+    );
     assert!(matches!(engine.reserve(order(1)).await.unwrap(), Reserved::Held(_)));
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{super::RedisEngine, NOW, POOL, PROMO, clear, engine, opening, order, settings, shared};
 use crate::{
-    admission::port::{RoomSettings, WaitingRooms},
+    admission::port::{LogState, RoomSettings, WaitingRooms},
     domain::{DrawKey, OrderId, Phase, Reason, Timestamp, UserId, Verdict},
     reservation::port::{Reservations, Reserved},
 };
@@ -39,7 +39,7 @@ impl Sale {
     async fn keep_ticking(&self) {
         while !self.is_over() {
             self.elapsed_ms.fetch_add(20, Ordering::Relaxed);
-            self.engine.tick(PROMO, self.now()).await.unwrap();
+            self.engine.tick(PROMO, self.now(), LogState::Ready).await.unwrap();
             let units = self.engine.snapshot(POOL).await.unwrap();
             assert_eq!(units.initial, units.available + units.pending + units.sold);
             assert!(units.holds <= units.available, "a pass without a unit: {units:?}");
