@@ -27,16 +27,16 @@ use self::{
 };
 use crate::{
     cli::TargetArgs,
-    found::{Found, median},
+    found::Found,
     latency::Latencies,
-    process::{self, Meter},
+    process::Meter,
     shop::{Sale, Shop},
     target::Target,
 };
 
 /// How long all together may take for each step.
 const ENTER_WITHIN: Duration = Duration::from_mins(10);
-const HEAR_WITHIN: Duration = Duration::from_secs(60);
+const HEAR_WITHIN: Duration = Duration::from_mins(1);
 const RETURN_WITHIN: Duration = Duration::from_mins(5);
 /// A change comes at a random moment of the server's interval between broadcasts, which by default is as long.
 const BROADCAST_INTERVAL_MS: u64 = 250;
@@ -156,10 +156,11 @@ struct Crowd<'a> {
 }
 
 impl Crowd<'_> {
-    /// Everybody comes and joins; what each has cost.
+    /// Everybody comes, joins, and then watches; what each has cost. Nobody watches while the room fills, or else every join
+    /// would be news for all who joined before.
     async fn gather(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let servers = machine::resting_rss(&self.pids).await?;
-        let (clients, kernel) = (self.workers.rss_bytes()?, machine::kernel_bytes()?);
+        let kernel = machine::kernel_bytes()?;
         let within_ms = millis(ENTER_WITHIN);
         let per_s = f64::from(self.settings.enter_per_s);
         let enter = |share| Command::Enter { per_s: per_s * share, within_ms };
@@ -170,6 +171,9 @@ impl Crowd<'_> {
         let join = |share| Command::Join { per_s: per_s * share, within_ms };
         let joined = self.workers.ask_each(join, ENTER_WITHIN).await?;
         self.note(found, "join", &joined)?;
+        let watch = |share| Command::Watch { per_s: per_s * share, within_ms };
+        let watching = self.workers.ask_each(watch, ENTER_WITHIN).await?;
+        self.note(found, "watch", &watching)?;
         let waiting = machine::resting_rss(&self.pids).await?;
         let sockets = f64::from(self.settings.sockets);
         let each = |before: &[u64], after: &[u64]| (sum(after) - sum(before)) / sockets;
@@ -179,7 +183,7 @@ impl Crowd<'_> {
             found.note("gateways_rss_bytes_before", sum(&servers));
             found.note("gateways_rss_bytes_waiting", sum(&waiting));
         }
-        found.note("client_rss_bytes_per_socket", each(&[clients], &[self.workers.rss_bytes()?]));
+        found.note("client_rss_bytes_per_socket", each(&[0], &[self.workers.rss_bytes()?]));
         found.note("kernel_bytes_per_socket_both_ends", each(&[kernel], &[machine::kernel_bytes()?]));
         Ok(())
     }
@@ -196,9 +200,9 @@ impl Crowd<'_> {
     async fn hear_changes(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let (mut each, mut last) = (Latencies::new(), Vec::new());
         let (mut cpu_s, mut took_s, mut missed) = (0.0, 0.0, 0);
-        let mut chance = StdRng::seed_from_u64(self.settings.target.seed);
+        let mut dice = StdRng::seed_from_u64(self.settings.target.seed);
         for _ in 0..self.settings.broadcasts {
-            tokio::time::sleep(Duration::from_millis(chance.random_range(0..BROADCAST_INTERVAL_MS))).await;
+            tokio::time::sleep(Duration::from_millis(dice.random_range(0..BROADCAST_INTERVAL_MS))).await;
             let change = self.actors.next_change().await?;
             let expect = Command::Expect { waiting: change.waiting };
             self.workers.ask(&expect, HEAR_WITHIN).await?;
@@ -226,13 +230,17 @@ impl Crowd<'_> {
     /// All connections are lost at once, and everybody comes back at once.
     async fn storm(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let meter = self.meter();
+        let dropped = machine::connections_dropped()?;
         let storm = Command::Storm { within_ms: millis(RETURN_WITHIN) };
         let back = self.workers.ask(&storm, RETURN_WITHIN).await?;
         let cores = spent(&meter) / meter.elapsed().as_secs_f64();
         self.note(found, "return", &back)?;
-        found.note("storm_all_welcomed_s", back.moments_us.iter().max().copied().unwrap_or(0) as f64 / 1e6);
+        let last = Duration::from_micros(back.moments_us.iter().max().copied().unwrap_or(0));
+        found.note("storm_all_welcomed_s", last.as_secs_f64());
         found.note("storm_gateways_cores", cores);
         found.note("storm_welcomes_per_s", f64::from(self.settings.sockets) / meter.elapsed().as_secs_f64());
+        let dropped = machine::connections_dropped()?.saturating_sub(dropped);
+        found.note("storm_connections_dropped", sum(&[dropped]));
         found.note("storm_attempts_failed", f64::from(back.tally.failed()));
         if !self.pids.is_empty() {
             found.note("gateways_rss_bytes_after_storm", sum(&machine::resting_rss(&self.pids).await?));
