@@ -168,15 +168,17 @@ async fn take(
     results: &Results,
 ) -> Done {
     let (load_before, began) = (machine::load(), std::time::Instant::now());
+    let rate = results.get("orders").and_then(|found| found.numbers.get("rate_per_s"));
     let mut arguments = step.arguments.clone();
-    let rate = step
-        .share_of_orders
-        .and_then(|share| Some(results.get("orders")?.numbers.get("rate_per_s")? * share));
-    if let Some(rate) = rate {
-        arguments.extend(["--rate".to_owned(), format!("{rate:.0}")]);
+    if let (Some(share), Some(rate)) = (step.share_of_orders, rate) {
+        arguments.extend(["--rate".to_owned(), format!("{:.0}", rate * share)]);
     }
     let command = format!("panicbuy-bench {}", arguments.join(" "));
-    let made = measure(settings, program, services, step, arguments).await;
+    let made = if step.share_of_orders.is_some() && rate.is_none() {
+        Err(anyhow::anyhow!("the step `orders` has to find a rate first"))
+    } else {
+        measure(settings, program, services, step, arguments).await
+    };
     if let Err(error) = &made {
         tell(format_args!("{} failed: {error:#}", step.name));
     }

@@ -108,7 +108,10 @@ impl<'a> Hall<'a> {
             measured.other_cores,
         ));
         let books = Books::open(&self.shop, promo.id).await?;
-        self.shop.end(promo.id).await?;
+        // An open promo costs a little in the next rounds, and changes no result.
+        if let Err(error) = self.shop.end(promo.id).await {
+            tell(format_args!("promo {} could not be ended: {error:#}", promo.id));
+        }
         self.rounds.push((books, heard));
         Ok(measured)
     }
