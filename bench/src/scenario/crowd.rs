@@ -13,7 +13,10 @@ pub mod tiny;
 mod worker;
 mod workers;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use clap::{Args, value_parser};
@@ -38,6 +41,9 @@ use crate::{
 const ENTER_WITHIN: Duration = Duration::from_mins(10);
 const HEAR_WITHIN: Duration = Duration::from_mins(1);
 const RETURN_WITHIN: Duration = Duration::from_mins(5);
+/// How long, and how often, it is tried to end the promo.
+const END_WITHIN: Duration = Duration::from_mins(1);
+const END_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// A change comes at a random moment of the server's interval between broadcasts, which by default is as long.
 const BROADCAST_INTERVAL_MS: u64 = 250;
 
@@ -67,6 +73,9 @@ pub struct CrowdSettings {
     /// How often all come back at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(0..=100))]
     pub storms: u32,
+    /// Seconds over which the first attempts to come back are spread at random. 0: everybody at once.
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = value_parser!(u64).range(0..=600))]
+    pub storm_spread: u64,
     /// Process ids of the gateways, in the order of `--target`; by default those that listen there.
     #[arg(long, value_name = "PID,…", value_delimiter = ',')]
     pub server_pid: Vec<u32>,
@@ -104,9 +113,21 @@ pub async fn run(settings: CrowdSettings) -> anyhow::Result<Found> {
         anyhow::Ok(())
     };
     let measured = measured.await;
-    shop.end(promo).await?;
+    end(&shop, promo).await;
     measured?;
     Ok(found)
+}
+
+/// Ends the promo. The servers may still be busy with all who have gone; what was measured is worth having all the same.
+async fn end(shop: &Shop, promo: i64) {
+    let until = Instant::now() + END_WITHIN;
+    while let Err(error) = shop.end(promo).await {
+        if Instant::now() > until {
+            eprintln!("crowd: promo {promo} is left running: {error:#}");
+            return;
+        }
+        tokio::time::sleep(END_AGAIN_AFTER).await;
+    }
 }
 
 fn describe(settings: &CrowdSettings, found: &mut Found) {
@@ -117,6 +138,7 @@ fn describe(settings: &CrowdSettings, found: &mut Found) {
     found.set("join_per_s", settings.join_per_s);
     found.set("broadcasts", settings.broadcasts);
     found.set("storms", settings.storms);
+    found.set("storm_spread_s", settings.storm_spread);
     found.set("seed", settings.target.seed);
 }
 
@@ -227,11 +249,12 @@ impl Crowd<'_> {
         Ok(())
     }
 
-    /// All connections are lost at once, and everybody comes back at once.
+    /// All connections are lost at once, and everybody comes back at once, or within the spread. Counted from the loss.
     async fn storm(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let meter = self.meter();
         let dropped = machine::connections_dropped()?;
-        let storm = Command::Storm { within_ms: millis(RETURN_WITHIN) };
+        let spread_ms = self.settings.storm_spread * 1000;
+        let storm = Command::Storm { spread_ms, within_ms: millis(RETURN_WITHIN) };
         let back = self.workers.ask(&storm, RETURN_WITHIN).await?;
         let cores = spent(&meter) / meter.elapsed().as_secs_f64();
         self.note(found, "return", &back)?;

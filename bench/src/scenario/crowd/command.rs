@@ -20,8 +20,9 @@ pub enum Command {
     Expect { waiting: i64 },
     /// Answered when everybody has heard it.
     Collect { within_ms: u64 },
-    /// All connections are cut at once, and everybody comes back at once. Answered when all are welcomed.
-    Storm { within_ms: u64 },
+    /// All connections are cut at once, and everybody comes back within the spread, each at a random moment. Answered when all
+    /// are welcomed.
+    Storm { spread_ms: u64, within_ms: u64 },
 }
 
 /// The answer to a command.

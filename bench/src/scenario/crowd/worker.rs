@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use mio::{Events, Interest, Poll, Token, Waker, event::Event};
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use self::{
     agenda::{Agenda, Errand},
@@ -165,8 +165,8 @@ impl Worker {
                 self.heard_us.drain(..).for_each(|moment| task.note(moment));
                 task
             }
-            Command::Storm { within_ms } => {
-                self.cut_all(now);
+            Command::Storm { spread_ms, within_ms } => {
+                self.cut_all(spread_ms, now);
                 Task::new(Goal::Return, all, now, within_ms)
             }
         });
@@ -190,7 +190,7 @@ impl Worker {
         }
     }
 
-    fn cut_all(&mut self, now: Instant) {
+    fn cut_all(&mut self, spread_ms: u64, now: Instant) {
         self.storms += 1;
         self.agenda.clear();
         for (nth, member) in self.members.iter_mut().enumerate() {
@@ -198,7 +198,8 @@ impl Worker {
                 socket.cut();
             }
             (member.is_welcome, member.failures, member.meant) = (false, 0, now);
-            self.agenda.put(now, nth, Errand::Connect);
+            let after = Duration::from_millis(self.chance.random_range(0..=spread_ms));
+            self.agenda.put(now + after, nth, Errand::Connect);
         }
     }
 
