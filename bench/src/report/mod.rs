@@ -31,6 +31,9 @@ use crate::{cli::Cli, found::Found, progress::tell};
 /// The script that starts the servers, in the repository this program was built from.
 const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
 
+/// A load average above this means that other programs were at work. The steps before leave a little behind.
+const QUIET: f64 = 3.0;
+
 /// Settings of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportSettings {
@@ -101,6 +104,14 @@ pub struct Done {
     pub found: Option<Found>,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+impl Report {
+    /// The highest load average before a step, if the machine was not quiet then: its figures are too low.
+    pub fn busy(&self) -> Option<f64> {
+        let highest = self.steps.iter().map(|step| step.load_before).fold(0.0, f64::max);
+        (highest > QUIET).then_some(highest)
+    }
 }
 
 /// Runs all steps and writes the report. Whether no promise was broken: a target that is missed is a result, not a failure.
