@@ -114,9 +114,16 @@ pub fn cores(before: Usage, after: Usage, elapsed: Duration) -> f64 {
     after.cpu.saturating_sub(before.cpu).as_secs_f64() / elapsed.as_secs_f64()
 }
 
+/// Processor time that this machine has spent so far on all its cores.
+pub fn machine_busy() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
+    busy_of(&stat).context("no processor times in /proc/stat")
+}
+
 /// Processor time of several processes over a span of time.
 #[derive(Debug)]
 pub struct Meter {
+    machine: Option<Duration>,
     processes: Vec<(String, u32, Usage)>,
     since: Instant,
 }
@@ -125,7 +132,8 @@ impl Meter {
     /// Starts to measure these processes, each under a name. Those that cannot be read are left out.
     pub fn start(processes: &[(String, u32)]) -> Self {
         let read = |(name, pid): &(String, u32)| Some((name.clone(), *pid, usage(*pid).ok()?));
-        Self { processes: processes.iter().filter_map(read).collect(), since: Instant::now() }
+        let processes = processes.iter().filter_map(read).collect();
+        Self { machine: machine_busy().ok(), processes, since: Instant::now() }
     }
 
     /// Processor seconds of each process since the start; names that are the same are added up.
@@ -140,10 +148,25 @@ impl Meter {
         spent
     }
 
+    /// Cores that were busy on average with anything but these processes. `None`: the machine does not tell.
+    pub fn other_cores(&self) -> Option<f64> {
+        let busy = machine_busy().ok()?.saturating_sub(self.machine?).as_secs_f64();
+        let ours: f64 = self.read().values().sum();
+        Some((busy - ours).max(0.0) / self.elapsed().as_secs_f64())
+    }
+
     /// How long it has measured.
     pub fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq.
+fn busy_of(stat: &str) -> Option<Duration> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<f64> = fields.split_whitespace().take(7).filter_map(|field| field.parse().ok()).collect();
+    let [user, nice, system, _, _, irq, softirq] = ticks[..] else { return None };
+    Some(Duration::from_secs_f64((user + nice + system + irq + softirq) / TICKS_PER_S))
 }
 
 /// A process on the command line: `name=pid`.
@@ -175,6 +198,8 @@ mod tests {
     fn a_process_is_read_whatever_its_name() {
         let stat = "7 (a) R 1) S 1 7 7 0 -1 4194304 10 0 0 0 150 50 0 0 20 0 1 0 100 0 0";
         assert_eq!(cpu_of(stat), Some(Duration::from_secs(2)));
+        let machine = "cpu  100 50 30 9999 9999 5 15 7 0 0\ncpu0 1 1 1 1 1 1 1 0 0 0";
+        assert_eq!(busy_of(machine), Some(Duration::from_secs(2)));
         assert_eq!(rss_of("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
     }
 

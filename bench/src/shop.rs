@@ -79,7 +79,8 @@ pub struct DatabaseAudit {
 /// One of a shopper's orders.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Order {
-    pub order_id: Uuid,
+    #[serde(rename = "order_id")]
+    pub id: Uuid,
     pub promo_id: Option<i64>,
     pub quantity: u32,
     pub price_minor: i64,

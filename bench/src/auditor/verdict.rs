@@ -145,12 +145,12 @@ fn wrong_prices(promo: &Promo, heard: &Heard, orders: &[Order]) -> u64 {
 
 /// Whether the shop knows other orders than the shopper, or other statuses. Nobody pays or cancels in a load test.
 fn contradicted(heard: &Heard, orders: &[Order]) -> bool {
-    let known: HashMap<_, _> = orders.iter().map(|order| (order.order_id, order.status.as_str())).collect();
+    let known: HashMap<_, _> = orders.iter().map(|order| (order.id, order.status.as_str())).collect();
     let mut told: HashSet<_> = heard.accepted.iter().copied().collect();
     told.extend(heard.outcomes.iter().map(|outcome| outcome.order_id));
     let same_status = |(id, status): (_, &str)| known.get(&id).is_none_or(|known| *known == status);
     // An order without an answer may have been made: that is one fault already, and not two.
-    let unheard_of = orders.iter().any(|order| !told.contains(&order.order_id)) && unanswered(heard) == 0;
+    let unheard_of = orders.iter().any(|order| !told.contains(&order.id)) && unanswered(heard) == 0;
     unheard_of
         || told.iter().any(|order| !known.contains_key(order))
         || !heard.outcomes.iter().all(|outcome| same_status((outcome.order_id, &outcome.status)))

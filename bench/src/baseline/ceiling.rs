@@ -69,7 +69,7 @@ pub async fn run(settings: CeilingSettings) -> anyhow::Result<Found> {
                 scripts::measure(&settings.redis_url, &settings.scripts, settings.pace, &mut found).await?;
             }
             Part::Log => {
-                log::measure(&settings.kafka_brokers, &settings.log, settings.pace, &mut found).await?
+                log::measure(&settings.kafka_brokers, &settings.log, settings.pace, &mut found).await?;
             }
             Part::Echo => echo::measure(&settings.echo, settings.pace, &mut found).await?,
         }

@@ -24,6 +24,13 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
         text,
         "a shopper meant to act (open-loop arrivals). Ranges are the lowest and the highest repeat.\n"
     )?;
+    if let Some(load) = report.busy() {
+        writeln!(
+            text,
+            "**The machine was not quiet**: the load average was up to {load:.1} before a step. Rates are too low and"
+        )?;
+        writeln!(text, "latencies too high; `other_cores` tells what other programs took.\n")?;
+    }
     writeln!(text, "## Targets\n\n| target | measured | wanted | |\n|---|---|---|---|")?;
     for target in &report.targets {
         writeln!(

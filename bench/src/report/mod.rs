@@ -31,6 +31,9 @@ use crate::{cli::Cli, found::Found, progress::tell};
 /// The script that starts the servers, in the repository this program was built from.
 const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
 
+/// A load average above this means that other programs were at work. The steps before leave a little behind.
+const QUIET: f64 = 3.0;
+
 /// Settings of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct ReportSettings {
@@ -103,6 +106,14 @@ pub struct Done {
     pub error: Option<String>,
 }
 
+impl Report {
+    /// The highest load average before a step, if the machine was not quiet then: its figures are too low.
+    pub fn busy(&self) -> Option<f64> {
+        let highest = self.steps.iter().map(|step| step.load_before).fold(0.0, f64::max);
+        (highest > QUIET).then_some(highest)
+    }
+}
+
 /// Runs all steps and writes the report. Whether no promise was broken: a target that is missed is a result, not a failure.
 pub async fn run(settings: ReportSettings, json: Option<&Path>) -> anyhow::Result<bool> {
     let program = settings.server_bin.clone().map_or_else(deployment::sibling, Ok)?;
@@ -168,15 +179,17 @@ async fn take(
     results: &Results,
 ) -> Done {
     let (load_before, began) = (machine::load(), std::time::Instant::now());
+    let rate = results.get("orders").and_then(|found| found.numbers.get("rate_per_s"));
     let mut arguments = step.arguments.clone();
-    let rate = step
-        .share_of_orders
-        .and_then(|share| Some(results.get("orders")?.numbers.get("rate_per_s")? * share));
-    if let Some(rate) = rate {
-        arguments.extend(["--rate".to_owned(), format!("{rate:.0}")]);
+    if let (Some(share), Some(rate)) = (step.share_of_orders, rate) {
+        arguments.extend(["--rate".to_owned(), format!("{:.0}", rate * share)]);
     }
     let command = format!("panicbuy-bench {}", arguments.join(" "));
-    let made = measure(settings, program, services, step, arguments).await;
+    let made = if step.share_of_orders.is_some() && rate.is_none() {
+        Err(anyhow::anyhow!("the step `orders` has to find a rate first"))
+    } else {
+        measure(settings, program, services, step, arguments).await
+    };
     if let Err(error) = &made {
         tell(format_args!("{} failed: {error:#}", step.name));
     }

@@ -20,6 +20,13 @@ pub fn render(report: &Report) -> anyhow::Result<String> {
         escaped(&report.made_at),
         escaped(&report.command),
     );
+    if let Some(load) = report.busy() {
+        let _ = write!(
+            page,
+            "<p class=missed>The machine was not quiet: the load average was up to {load:.1} before a step. Rates are too low, \
+             latencies too high."
+        );
+    }
     page.push_str(&targets(report));
     page.push_str(&drawings(report)?);
     page.push_str("<h2>Where</h2><table>");
@@ -39,7 +46,7 @@ fn targets(report: &Report) -> String {
         let _ = write!(
             table,
             "<tr><td>{}<td class=n>{}<td class=n>{}<td class={class}>{word}",
-            escaped(&target.what),
+            escaped(&target.what.replace('`', "")),
             markdown::value(target),
             markdown::wanted(target),
         );

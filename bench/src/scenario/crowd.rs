@@ -13,7 +13,10 @@ pub mod tiny;
 mod worker;
 mod workers;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use clap::{Args, value_parser};
@@ -27,17 +30,20 @@ use self::{
 };
 use crate::{
     cli::TargetArgs,
-    found::{Found, median},
+    found::Found,
     latency::Latencies,
-    process::{self, Meter},
+    process::Meter,
     shop::{Sale, Shop},
     target::Target,
 };
 
 /// How long all together may take for each step.
 const ENTER_WITHIN: Duration = Duration::from_mins(10);
-const HEAR_WITHIN: Duration = Duration::from_secs(60);
+const HEAR_WITHIN: Duration = Duration::from_mins(1);
 const RETURN_WITHIN: Duration = Duration::from_mins(5);
+/// How long, and how often, it is tried to end the promo.
+const END_WITHIN: Duration = Duration::from_mins(1);
+const END_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// A change comes at a random moment of the server's interval between broadcasts, which by default is as long.
 const BROADCAST_INTERVAL_MS: u64 = 250;
 
@@ -67,6 +73,9 @@ pub struct CrowdSettings {
     /// How often all come back at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(0..=100))]
     pub storms: u32,
+    /// Seconds over which the first attempts to come back are spread at random. 0: everybody at once.
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = value_parser!(u64).range(0..=600))]
+    pub storm_spread: u64,
     /// Process ids of the gateways, in the order of `--target`; by default those that listen there.
     #[arg(long, value_name = "PID,…", value_delimiter = ',')]
     pub server_pid: Vec<u32>,
@@ -104,9 +113,21 @@ pub async fn run(settings: CrowdSettings) -> anyhow::Result<Found> {
         anyhow::Ok(())
     };
     let measured = measured.await;
-    shop.end(promo).await?;
+    end(&shop, promo).await;
     measured?;
     Ok(found)
+}
+
+/// Ends the promo. The servers may still be busy with all who have gone; what was measured is worth having all the same.
+async fn end(shop: &Shop, promo: i64) {
+    let until = Instant::now() + END_WITHIN;
+    while let Err(error) = shop.end(promo).await {
+        if Instant::now() > until {
+            eprintln!("crowd: promo {promo} is left running: {error:#}");
+            return;
+        }
+        tokio::time::sleep(END_AGAIN_AFTER).await;
+    }
 }
 
 fn describe(settings: &CrowdSettings, found: &mut Found) {
@@ -117,6 +138,7 @@ fn describe(settings: &CrowdSettings, found: &mut Found) {
     found.set("join_per_s", settings.join_per_s);
     found.set("broadcasts", settings.broadcasts);
     found.set("storms", settings.storms);
+    found.set("storm_spread_s", settings.storm_spread);
     found.set("seed", settings.target.seed);
 }
 
@@ -156,10 +178,11 @@ struct Crowd<'a> {
 }
 
 impl Crowd<'_> {
-    /// Everybody comes and joins; what each has cost.
+    /// Everybody comes, joins, and then watches; what each has cost. Nobody watches while the room fills, or else every join
+    /// would be news for all who joined before.
     async fn gather(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let servers = machine::resting_rss(&self.pids).await?;
-        let (clients, kernel) = (self.workers.rss_bytes()?, machine::kernel_bytes()?);
+        let kernel = machine::kernel_bytes()?;
         let within_ms = millis(ENTER_WITHIN);
         let per_s = f64::from(self.settings.enter_per_s);
         let enter = |share| Command::Enter { per_s: per_s * share, within_ms };
@@ -170,6 +193,9 @@ impl Crowd<'_> {
         let join = |share| Command::Join { per_s: per_s * share, within_ms };
         let joined = self.workers.ask_each(join, ENTER_WITHIN).await?;
         self.note(found, "join", &joined)?;
+        let watch = |share| Command::Watch { per_s: per_s * share, within_ms };
+        let watching = self.workers.ask_each(watch, ENTER_WITHIN).await?;
+        self.note(found, "watch", &watching)?;
         let waiting = machine::resting_rss(&self.pids).await?;
         let sockets = f64::from(self.settings.sockets);
         let each = |before: &[u64], after: &[u64]| (sum(after) - sum(before)) / sockets;
@@ -179,7 +205,7 @@ impl Crowd<'_> {
             found.note("gateways_rss_bytes_before", sum(&servers));
             found.note("gateways_rss_bytes_waiting", sum(&waiting));
         }
-        found.note("client_rss_bytes_per_socket", each(&[clients], &[self.workers.rss_bytes()?]));
+        found.note("client_rss_bytes_per_socket", each(&[0], &[self.workers.rss_bytes()?]));
         found.note("kernel_bytes_per_socket_both_ends", each(&[kernel], &[machine::kernel_bytes()?]));
         Ok(())
     }
@@ -196,9 +222,9 @@ impl Crowd<'_> {
     async fn hear_changes(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let (mut each, mut last) = (Latencies::new(), Vec::new());
         let (mut cpu_s, mut took_s, mut missed) = (0.0, 0.0, 0);
-        let mut chance = StdRng::seed_from_u64(self.settings.target.seed);
+        let mut dice = StdRng::seed_from_u64(self.settings.target.seed);
         for _ in 0..self.settings.broadcasts {
-            tokio::time::sleep(Duration::from_millis(chance.random_range(0..BROADCAST_INTERVAL_MS))).await;
+            tokio::time::sleep(Duration::from_millis(dice.random_range(0..BROADCAST_INTERVAL_MS))).await;
             let change = self.actors.next_change().await?;
             let expect = Command::Expect { waiting: change.waiting };
             self.workers.ask(&expect, HEAR_WITHIN).await?;
@@ -223,16 +249,21 @@ impl Crowd<'_> {
         Ok(())
     }
 
-    /// All connections are lost at once, and everybody comes back at once.
+    /// All connections are lost at once, and everybody comes back at once, or within the spread. Counted from the loss.
     async fn storm(&mut self, found: &mut Found) -> anyhow::Result<()> {
         let meter = self.meter();
-        let storm = Command::Storm { within_ms: millis(RETURN_WITHIN) };
+        let dropped = machine::connections_dropped()?;
+        let spread_ms = self.settings.storm_spread * 1000;
+        let storm = Command::Storm { spread_ms, within_ms: millis(RETURN_WITHIN) };
         let back = self.workers.ask(&storm, RETURN_WITHIN).await?;
         let cores = spent(&meter) / meter.elapsed().as_secs_f64();
         self.note(found, "return", &back)?;
-        found.note("storm_all_welcomed_s", back.moments_us.iter().max().copied().unwrap_or(0) as f64 / 1e6);
+        let last = Duration::from_micros(back.moments_us.iter().max().copied().unwrap_or(0));
+        found.note("storm_all_welcomed_s", last.as_secs_f64());
         found.note("storm_gateways_cores", cores);
         found.note("storm_welcomes_per_s", f64::from(self.settings.sockets) / meter.elapsed().as_secs_f64());
+        let dropped = machine::connections_dropped()?.saturating_sub(dropped);
+        found.note("storm_connections_dropped", sum(&[dropped]));
         found.note("storm_attempts_failed", f64::from(back.tally.failed()));
         if !self.pids.is_empty() {
             found.note("gateways_rss_bytes_after_storm", sum(&machine::resting_rss(&self.pids).await?));

@@ -154,6 +154,8 @@ async fn highest(hall: &mut Hall<'_>, settings: &OrdersSettings, found: &mut Fou
     ensure!(holds(&rounds), "no rate stayed within the bounds in most repeats");
     found.set("rate", rate);
     found.note("search_capped", f64::from(u8::from(search.is_capped())));
+    let peak = tried.iter().map(|(_, done)| *done).fold(0.0, f64::max);
+    found.note("peak_rate_per_s", peak);
     found.series.insert("outcomes_per_s_over_offered_per_s".to_owned(), tried);
     note(found, "", &rounds);
     if let Some(last) = rounds.pop() {
@@ -188,6 +190,7 @@ fn note(found: &mut Found, prefix: &str, rounds: &[Measured]) {
     spread("outcome_p99_ms", |round| round.outcome.at_ms(99.0));
     spread("sent_late_p99_ms", |round| round.sent_late.at_ms(99.0));
     spread("refused", |round| count(round.refused.values().sum()));
+    spread("other_cores", |round| round.other_cores);
     note_processor_time(found, prefix, rounds);
     for (name, pick) in [
         ("accepted", (|round| &round.accepted) as fn(&Measured) -> &crate::latency::Latencies),

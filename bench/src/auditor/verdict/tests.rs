@@ -63,7 +63,7 @@ fn outcome(number: u64) -> Outcome {
 
 fn order(number: u64) -> Order {
     Order {
-        order_id: id(number),
+        id: id(number),
         promo_id: Some(3),
         quantity: 1,
         price_minor: PRICE,

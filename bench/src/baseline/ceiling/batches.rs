@@ -38,14 +38,14 @@ const PAYMENT_WINDOW_MS: i64 = 900_000;
 #[derive(Clone, Debug, Args)]
 pub struct BatchSettings {
     /// Orders in one transaction.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [500, 1000, 2000])]
-    pub batch_sizes: Vec<usize>,
+    #[arg(long = "batch-sizes", value_name = "N,…", value_delimiter = ',', default_values_t = [500, 1000, 2000])]
+    pub sizes: Vec<usize>,
     /// Connections that write batches side by side.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2])]
-    pub batch_connections: Vec<u32>,
+    #[arg(long = "batch-connections", value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2])]
+    pub connections: Vec<u32>,
     /// Forms of the insert.
-    #[arg(long, value_enum, value_name = "FORM,…", value_delimiter = ',', default_values_t = [Form::Prepared, Form::Text])]
-    pub batch_forms: Vec<Form>,
+    #[arg(long = "batch-forms", value_enum, value_name = "FORM,…", value_delimiter = ',', default_values_t = [Form::Prepared, Form::Text])]
+    pub forms: Vec<Form>,
 }
 
 /// How the rows get to the server.
@@ -73,9 +73,9 @@ pub async fn measure(
     pace: Pace,
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    found.set("batch_sizes", settings.batch_sizes.clone());
-    found.set("batch_connections", settings.batch_connections.clone());
-    for &size in &settings.batch_sizes {
+    found.set("batch_sizes", settings.sizes.clone());
+    found.set("batch_connections", settings.connections.clone());
+    for &size in &settings.sizes {
         anyhow::ensure!((1..=MAX_PARAMETERS / COLUMNS).contains(&size), "a batch of {size} is no statement");
     }
     let database = OwnDatabase::create(url).await?;
@@ -91,9 +91,9 @@ async fn measure_on(
 ) -> anyhow::Result<()> {
     database.describe(found).await?;
     let mut best: Option<(String, Repeats)> = None;
-    for &form in &settings.batch_forms {
-        for &size in &settings.batch_sizes {
-            for &connections in &settings.batch_connections {
+    for &form in &settings.forms {
+        for &size in &settings.sizes {
+            for &connections in &settings.connections {
                 let case = format!("{}_of_{size}_at_{connections}_connections", form.name());
                 let repeats = repeat(database, Case { form, size, connections }, pace, found).await?;
                 repeats.note(found, &format!("batched_orders_per_s_{case}"));
@@ -227,7 +227,7 @@ async fn insert_prepared(
 }
 
 fn prepared_insert(rows: usize) -> String {
-    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
+    let row = format!("({})", ["?"; COLUMNS].join(", "));
     format!("{INSERT} VALUES {}", vec![row; rows].join(", "))
 }
 

@@ -47,9 +47,10 @@ pub struct EchoSettings {
 pub async fn measure(settings: &EchoSettings, pace: Pace, found: &mut Found) -> anyhow::Result<()> {
     found.set("echo_frame_bytes", echo_client::FRAME.len());
     for &sockets in &settings.echo_sockets {
-        let (repeats, cores) = repeat(sockets, pace).await?;
+        let (repeats, cores, client_cores) = repeat(sockets, pace).await?;
         repeats.note(found, &format!("echo_frames_per_s_of_{sockets}_sockets"));
         found.note(&format!("echo_server_cores_of_{sockets}_sockets"), cores);
+        found.note(&format!("echo_client_cores_of_{sockets}_sockets"), client_cores);
         found.latencies.insert(format!("echo_of_{sockets}_sockets"), repeats.percentiles());
         eprintln!("echo, {sockets} sockets: {:.0} frames per second", repeats.median());
         if found.numbers.get("echo_frames_per_s").is_none_or(|best| repeats.median() > *best) {
@@ -59,20 +60,21 @@ pub async fn measure(settings: &EchoSettings, pace: Pace, found: &mut Found) -> 
     Ok(())
 }
 
-/// The repeats, and how many cores the server kept busy in the last of them.
-async fn repeat(sockets: u32, pace: Pace) -> anyhow::Result<(Repeats, f64)> {
-    let (mut repeats, mut cores) = (Repeats::default(), 0.0);
+/// The repeats, and how many cores the server and its clients kept busy in the last of them.
+async fn repeat(sockets: u32, pace: Pace) -> anyhow::Result<(Repeats, f64, f64)> {
+    let (mut repeats, mut cores, mut client_cores) = (Repeats::default(), 0.0, 0.0);
     for _ in 0..pace.repeats {
         let (server, address) = start().await?;
         let pid = server.id().context("the echo server has ended")?;
         let run = move || echo_client::run(address, sockets, pace, || process::usage(pid));
         let echoed = tokio::task::spawn_blocking(run).await??;
         ensure!(echoed.lost == 0, "{} sockets were lost", echoed.lost);
-        cores = process::cores(echoed.before, echoed.after, echoed.elapsed);
+        (cores, client_cores) =
+            (process::cores(echoed.before, echoed.after, echoed.elapsed), echoed.client_cores);
         repeats.push(echoed.per_s, &echoed.latencies);
         drop(server);
     }
-    Ok((repeats, cores))
+    Ok((repeats, cores, client_cores))
 }
 
 /// A server of its own; killed when it is dropped.

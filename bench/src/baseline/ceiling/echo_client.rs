@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::{
     baseline::timing::{Pace, per_second},
     latency::Latencies,
-    process::Usage,
+    process::{self, Usage},
     scenario::crowd::{
         frames::MAX_PAYLOAD,
         tiny::{Heard, Tiny},
@@ -22,7 +22,7 @@ use crate::{
 pub const FRAME: &str =
     r#"{"type":"order","request_id":"0c8f1a56-5e0b-4f4e-9a0e-6d1f0d0b7c11","promo_id":17,"quantity":1}"#;
 /// How long all sockets may take to open.
-const OPEN_WITHIN: Duration = Duration::from_secs(60);
+const OPEN_WITHIN: Duration = Duration::from_mins(1);
 /// Connections that are begun at once: the server has to accept them.
 const CONNECT_AT_ONCE: usize = 64;
 /// How long one look at the sockets waits.
@@ -36,6 +36,8 @@ pub struct Echoed {
     pub before: Usage,
     pub after: Usage,
     pub elapsed: Duration,
+    /// Cores that these clients kept busy meanwhile.
+    pub client_cores: f64,
     /// Sockets that did not live to the end.
     pub lost: usize,
 }
@@ -51,7 +53,7 @@ struct Clients {
     poll: Poll,
     scratch: Vec<u8>,
     target: SocketAddr,
-    clients: Vec<Option<Client>>,
+    sockets: Vec<Option<Client>>,
     open: usize,
     lost: usize,
     came_back: u64,
@@ -69,11 +71,19 @@ pub fn run(
     all.open(sockets)?;
     all.echo_for(pace.warm_up())?;
     (all.came_back, all.latencies) = (0, Latencies::new());
-    let (before, start) = (usage()?, Instant::now());
+    let own = || process::usage(std::process::id());
+    let (before, own_before, start) = (usage()?, own()?, Instant::now());
     all.echo_for(pace.duration())?;
     let elapsed = start.elapsed();
-    let per_s = per_second(all.came_back, elapsed);
-    Ok(Echoed { per_s, latencies: all.latencies, before, after: usage()?, elapsed, lost: all.lost })
+    Ok(Echoed {
+        per_s: per_second(all.came_back, elapsed),
+        latencies: all.latencies,
+        before,
+        after: usage()?,
+        elapsed,
+        client_cores: process::cores(own_before, own()?, elapsed),
+        lost: all.lost,
+    })
 }
 
 impl Clients {
@@ -82,7 +92,7 @@ impl Clients {
             poll: Poll::new()?,
             scratch: vec![0; 2 * MAX_PAYLOAD],
             target,
-            clients: Vec::new(),
+            sockets: Vec::new(),
             open: 0,
             lost: 0,
             came_back: 0,
@@ -94,11 +104,11 @@ impl Clients {
         let until = Instant::now() + OPEN_WITHIN;
         let mut number = 0;
         while self.open + self.lost < sockets as usize {
-            while number < sockets && self.clients.len() - self.open - self.lost < CONNECT_AT_ONCE {
+            while number < sockets && self.sockets.len() - self.open - self.lost < CONNECT_AT_ONCE {
                 let mut socket = Tiny::connect(self.target, number)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(socket.stream(), Token(self.clients.len()), interest)?;
-                self.clients.push(Some(Client { socket, sent: Instant::now(), is_open: false }));
+                self.poll.registry().register(socket.stream(), Token(self.sockets.len()), interest)?;
+                self.sockets.push(Some(Client { socket, sent: Instant::now(), is_open: false }));
                 number += 1;
             }
             ensure!(Instant::now() < until, "only {} of {sockets} sockets are open", self.open);
@@ -123,7 +133,7 @@ impl Clients {
         }
         for event in &events {
             let Token(nth) = event.token();
-            let Some(client) = &mut self.clients[nth] else { continue };
+            let Some(client) = &mut self.sockets[nth] else { continue };
             let mut heard = 0;
             let mut done = Ok(());
             if event.is_writable() {
@@ -147,7 +157,7 @@ impl Clients {
             if done.is_err() {
                 self.open -= usize::from(client.is_open);
                 self.lost += 1;
-                self.clients[nth] = None;
+                self.sockets[nth] = None;
             }
         }
         Ok(())

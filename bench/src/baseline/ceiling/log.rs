@@ -45,14 +45,14 @@ const POLL: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug, Args)]
 pub struct LogSettings {
     /// Partitions of the topic that is made.
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = value_parser!(i32).range(1..=1000))]
-    pub log_partitions: i32,
+    #[arg(long = "log-partitions", value_name = "N", default_value_t = 12, value_parser = value_parser!(i32).range(1..=1000))]
+    pub partitions: i32,
     /// Numbers of keys: 1 is one promo, so one partition.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 96])]
-    pub log_keys: Vec<usize>,
+    #[arg(long = "log-keys", value_name = "N,…", value_delimiter = ',', default_values_t = [1, 96])]
+    pub keys: Vec<usize>,
     /// Records on their way at once.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1000, 10_000])]
-    pub log_in_flight: Vec<usize>,
+    #[arg(long = "log-in-flight", value_name = "N,…", value_delimiter = ',', default_values_t = [1000, 10_000])]
+    pub in_flight: Vec<usize>,
 }
 
 /// Measures every number of keys and of records on their way. `log_records_per_s` is the best with one key.
@@ -62,11 +62,11 @@ pub async fn measure(
     pace: Pace,
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    ensure!(!settings.log_keys.contains(&0), "--log-keys counts from 1");
+    ensure!(!settings.keys.contains(&0), "--log-keys counts from 1");
     let config = config(brokers);
     let admin: AdminClient<DefaultClientContext> = config.create()?;
     let topic = format!("panicbuy-bench-{}", Uuid::new_v4().simple());
-    let new = NewTopic::new(&topic, settings.log_partitions, TopicReplication::Fixed(-1));
+    let new = NewTopic::new(&topic, settings.partitions, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().operation_timeout(Some(WITHIN)).request_timeout(Some(WITHIN));
     let made = admin.create_topics([&new], &options).await.context("the brokers do not answer")?;
     made.into_iter()
@@ -87,10 +87,10 @@ async fn measure_on(
     pace: Pace,
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    found.set("log_partitions", settings.log_partitions);
-    for &keys in &settings.log_keys {
+    found.set("log_partitions", settings.partitions);
+    for &keys in &settings.keys {
         let name = if keys == 1 { "log_records_per_s" } else { "log_records_per_s_of_many_keys" };
-        for &in_flight in &settings.log_in_flight {
+        for &in_flight in &settings.in_flight {
             let load = Load::new(config.clone(), topic, keys, in_flight);
             found.note("log_record_bytes", load.mean_bytes());
             // The producer's calls are its own loop: it must not hold up the runtime.
@@ -176,8 +176,10 @@ impl Load {
         Self { config, topic: topic.to_owned(), records: (0..RECORDS).map(record).collect(), in_flight }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a megabyte has fewer than 53 bits")]
     fn mean_bytes(&self) -> f64 {
-        self.records.iter().map(|(_, record)| record.len()).sum::<usize>() as f64 / self.records.len() as f64
+        let bytes: usize = self.records.iter().map(|(_, record)| record.len()).sum();
+        bytes as f64 / self.records.len() as f64
     }
 
     fn repeat(&self, pace: Pace) -> anyhow::Result<Repeats> {

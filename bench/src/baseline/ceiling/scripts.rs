@@ -27,14 +27,14 @@ const CALLS_AT_ONCE: usize = 2;
 #[derive(Clone, Debug, Args)]
 pub struct ScriptSettings {
     /// Orders in each repeat; a tenth more warms up.
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1000..=1_000_000))]
-    pub script_orders: u32,
+    #[arg(long = "script-orders", value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1000..=1_000_000))]
+    pub orders: u32,
     /// Calls under way at once, of one order each.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [16, 128])]
-    pub script_depths: Vec<usize>,
+    #[arg(long = "script-depths", value_name = "N,…", value_delimiter = ',', default_values_t = [16, 128])]
+    pub depths: Vec<usize>,
     /// Orders in one call.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [64, 128, 256, 512])]
-    pub script_batches: Vec<usize>,
+    #[arg(long = "script-batches", value_name = "N,…", value_delimiter = ',', default_values_t = [64, 128, 256, 512])]
+    pub batches: Vec<usize>,
 }
 
 /// How orders are put into calls.
@@ -47,10 +47,10 @@ struct Case {
 impl ScriptSettings {
     fn cases(&self) -> Vec<(String, Case)> {
         let one = ("single".to_owned(), Case { orders_per_call: 1, calls_at_once: 1 });
-        let depths = self.script_depths.iter().map(|&calls_at_once| {
+        let depths = self.depths.iter().map(|&calls_at_once| {
             (format!("pipelined_{calls_at_once}"), Case { orders_per_call: 1, calls_at_once })
         });
-        let batches = self.script_batches.iter().map(|&orders_per_call| {
+        let batches = self.batches.iter().map(|&orders_per_call| {
             (format!("batched_{orders_per_call}"), Case { orders_per_call, calls_at_once: CALLS_AT_ONCE })
         });
         std::iter::once(one).chain(depths).chain(batches).collect()
@@ -64,7 +64,7 @@ pub async fn measure(
     pace: Pace,
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    found.set("script_orders", settings.script_orders);
+    found.set("script_orders", settings.orders);
     let (url, settings) = (url.to_owned(), settings.clone());
     // The client waits for each answer: it must not hold up the runtime.
     let measured = tokio::task::spawn_blocking(move || measure_all(&url, &settings, pace)).await??;
@@ -100,7 +100,7 @@ fn measure_all(url: &str, settings: &ScriptSettings, pace: Pace) -> anyhow::Resu
     for (name, case) in settings.cases() {
         let (mut repeats, mut cpu_us) = (Repeats::default(), Vec::new());
         for _ in 0..pace.repeats {
-            let once = one_repeat(&mut connection, case, settings.script_orders as usize)?;
+            let once = one_repeat(&mut connection, case, settings.orders as usize)?;
             repeats.push(once.per_s, &once.latencies);
             cpu_us.push(once.cpu_us);
         }
@@ -125,7 +125,8 @@ fn one_repeat(connection: &mut Connection, case: Case, orders: usize) -> anyhow:
             let (cpu, start) = (pool::cpu_s(connection)?, Instant::now());
             let latencies = run(connection, &calls, case, then.len())?;
             let elapsed = start.elapsed();
-            let cpu_us = (pool::cpu_s(connection)? - cpu) / then.len() as f64 * 1e6;
+            let spent_us = (pool::cpu_s(connection)? - cpu) * 1e6;
+            let cpu_us = spent_us / f64::from(u32::try_from(then.len())?);
             pool.check(connection, warm_up + orders)?;
             Ok(Once { per_s: per_second(then.len() as u64, elapsed), cpu_us, latencies })
         });

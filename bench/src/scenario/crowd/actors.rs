@@ -18,7 +18,7 @@ pub const ACTORS: usize = 1 + MOVERS;
 /// Those who join and leave.
 const MOVERS: usize = 4;
 /// How long the server may take to answer one of them.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
 /// Those who join and leave.
 pub struct Actors {

@@ -12,14 +12,17 @@ pub enum Command {
     Be { first: u32, promo: i64, targets: Vec<SocketAddr>, tokens: Vec<String> },
     /// Everybody connects and says hello, so many in each second. Answered when all are welcomed.
     Enter { per_s: f64, within_ms: u64 },
-    /// Everybody joins, so many in each second. Answered when all have a place.
+    /// Everybody joins, so many in each second, and watches no more. Answered when all have a place.
     Join { per_s: f64, within_ms: u64 },
+    /// Everybody watches, so many more in each second. Answered when all do.
+    Watch { per_s: f64, within_ms: u64 },
     /// Listen for a `queue` frame with so many waiting. Answered at once.
     Expect { waiting: i64 },
     /// Answered when everybody has heard it.
     Collect { within_ms: u64 },
-    /// All connections are cut at once, and everybody comes back at once. Answered when all are welcomed.
-    Storm { within_ms: u64 },
+    /// All connections are cut at once, and everybody comes back within the spread, each at a random moment. Answered when all
+    /// are welcomed.
+    Storm { spread_ms: u64, within_ms: u64 },
 }
 
 /// The answer to a command.

@@ -12,6 +12,9 @@ pub const MAX_PAYLOAD: usize = 64 * 1024;
 const MASK: [u8; 4] = [0; 4];
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
+/// In place of a length: the length is in so many bytes that follow.
+const TWO_BYTES: u8 = 0x7e;
+const EIGHT_BYTES: u8 = 0x7f;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -46,11 +49,11 @@ pub fn first(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, NotAFrame> {
     if length & MASKED != 0 {
         return Err(NotAFrame::Masked);
     }
-    let (length, extended) = match (length, rest) {
-        (126, [high, low, ..]) => (u64::from(u16::from_be_bytes([*high, *low])), 2),
-        (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8),
-        (126 | 127, _) => return Ok(None),
-        (short, _) => (u64::from(*short), 0),
+    let (length, extended) = match (*length, rest) {
+        (TWO_BYTES, [high, low, ..]) => (u64::from(u16::from_be_bytes([*high, *low])), 2),
+        (EIGHT_BYTES, rest) if let Some(length) = rest.first_chunk() => (u64::from_be_bytes(*length), 8),
+        (TWO_BYTES | EIGHT_BYTES, _) => return Ok(None),
+        (short, _) => (u64::from(short), 0),
     };
     let Some(payload_length) = usize::try_from(length).ok().filter(|length| *length <= MAX_PAYLOAD) else {
         return Err(NotAFrame::TooLong(length));
@@ -81,7 +84,7 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ 0..126 => bytes.push(MASKED | u8::try_from(short).unwrap_or(0)),
         long => {
-            bytes.push(MASKED | 126);
+            bytes.push(MASKED | TWO_BYTES);
             // Nothing that a client says is as long as 64 KiB.
             bytes.extend(u16::try_from(long).unwrap_or(u16::MAX).to_be_bytes());
         }

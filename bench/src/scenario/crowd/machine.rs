@@ -19,7 +19,7 @@ const LOOKS: usize = 8;
 const MOVES: f64 = 0.005;
 const MOVES_BYTES: u64 = 512 * 1024;
 /// How long it may take to come to rest.
-const RESTS_WITHIN: Duration = Duration::from_secs(120);
+const RESTS_WITHIN: Duration = Duration::from_mins(2);
 
 /// The process that listens at this port of this machine.
 pub fn listener(port: u16) -> anyhow::Result<u32> {
@@ -82,10 +82,9 @@ pub async fn resting_rss(processes: &[u32]) -> anyhow::Result<Vec<u64>> {
     reason = "a share of bytes"
 )]
 fn is_at_rest(seen: &[u64]) -> bool {
-    let Some(last) = seen.last_chunk::<LOOKS>() else { return false };
-    let (least, most) =
-        last.iter().fold((u64::MAX, 0), |(least, most), &now| (least.min(now), most.max(now)));
-    most - least <= MOVES_BYTES.max((most as f64 * MOVES) as u64)
+    let Some(latest) = seen.last_chunk::<LOOKS>() else { return false };
+    let (low, high) = (latest.iter().min().copied().unwrap_or(0), latest.iter().max().copied().unwrap_or(0));
+    high - low <= MOVES_BYTES.max((high as f64 * MOVES) as u64)
 }
 
 /// Bytes of the kernel's own objects, open sockets among them, of the whole machine.
@@ -97,6 +96,20 @@ fn slab_of(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("Slab:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Connections that found a full queue of those to be accepted, of the whole machine since it began: each tries again after a
+/// second, and then after ever longer.
+pub fn connections_dropped() -> anyhow::Result<u64> {
+    let counters = std::fs::read_to_string("/proc/net/netstat")?;
+    counter(&counters, "TcpExt:", "ListenDrops").context("/proc/net/netstat has no ListenDrops")
+}
+
+/// A counter of a table in which a line of names is followed by a line of numbers.
+fn counter(table: &str, group: &str, name: &str) -> Option<u64> {
+    let mut lines = table.lines().filter(|line| line.starts_with(group));
+    let nth = lines.next()?.split_whitespace().position(|word| word == name)?;
+    lines.next()?.split_whitespace().nth(nth)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -126,6 +139,14 @@ mod tests {
         assert!(!is_at_rest(&steady[1..]));
         let growing: Vec<u64> = (0..LOOKS as u64).map(|look| (100 + look) << 20).collect();
         assert!(!is_at_rest(&growing));
+    }
+
+    #[test]
+    fn a_counter_is_below_its_name() {
+        let table = "TcpExt: A ListenDrops B\nTcpExt: 1 22 3\nIpExt: C\nIpExt: 4\n";
+        assert_eq!(counter(table, "TcpExt:", "ListenDrops"), Some(22));
+        assert_eq!(counter(table, "IpExt:", "ListenDrops"), None);
+        connections_dropped().unwrap();
     }
 
     #[test]

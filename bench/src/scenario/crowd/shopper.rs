@@ -23,8 +23,8 @@ pub enum News {
     Welcomed { place: Place },
     /// The number came, for the first time or again.
     Placed { moved: bool },
-    /// The frame that everybody listens for, for the first time.
-    Heard,
+    /// A `queue` frame. `awaited`: the one that everybody listens for, for the first time.
+    Queue { awaited: bool },
     /// The server wants the shopper to come back after so long.
     Goodbye { after_ms: u64 },
     /// An `error` frame, by its code.
@@ -81,11 +81,9 @@ impl Shopper {
         match socket::kind(text) {
             Kind::Queue => {
                 let is_it = subject.waiting.is_some() && socket::number(text, "waiting") == subject.waiting;
-                if !is_it || self.has_heard {
-                    return None;
-                }
-                self.has_heard = true;
-                Some(News::Heard)
+                let awaited = is_it && !self.has_heard;
+                self.has_heard |= awaited;
+                Some(News::Queue { awaited })
             }
             Kind::Welcome => {
                 let welcome = serde_json::from_str(text).unwrap_or(Welcome { states: Vec::new() });
@@ -159,16 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn the_frame_for_everybody_is_heard_once() {
-        let queue =
-            |waiting: u32| format!(r#"{{"type":"queue","promo_id":3,"waiting":{waiting},"active":1}}"#);
+    fn the_frame_for_everybody_is_awaited_once() {
         let mut shopper = Shopper::new("t".to_owned());
-        assert_eq!(shopper.hear(&queue(6), SUBJECT), None);
-        assert_eq!(shopper.hear(&queue(7), SUBJECT), Some(News::Heard));
-        assert_eq!(shopper.hear(&queue(7), SUBJECT), None);
+        let hears = |shopper: &mut Shopper, waiting: u32, subject| {
+            let queue = format!(r#"{{"type":"queue","promo_id":3,"waiting":{waiting},"active":1}}"#);
+            shopper.hear(&queue, subject) == Some(News::Queue { awaited: true })
+        };
+        assert!(!hears(&mut shopper, 6, SUBJECT));
+        assert!(hears(&mut shopper, 7, SUBJECT));
+        assert!(!hears(&mut shopper, 7, SUBJECT));
         shopper.listen();
-        assert_eq!(shopper.hear(&queue(7), Subject { waiting: None, ..SUBJECT }), None);
-        assert_eq!(shopper.hear(&queue(7), SUBJECT), Some(News::Heard));
+        assert!(!hears(&mut shopper, 7, Subject { waiting: None, ..SUBJECT }));
+        assert!(hears(&mut shopper, 7, SUBJECT));
     }
 
     #[test]

@@ -139,9 +139,9 @@ impl Tiny {
     fn take(&mut self, bytes: &[u8], hear: &mut impl FnMut(Heard<'_>)) -> Result<usize, Lost> {
         let mut taken = 0;
         if self.state != State::Upgraded {
-            let Some(head) = head(bytes)? else { return Ok(0) };
+            let Some(length) = head_length(bytes)? else { return Ok(0) };
             self.state = State::Upgraded;
-            taken = head;
+            taken = length;
             hear(Heard::Upgraded);
         }
         while let Some((frame, length)) = frames::first(&bytes[taken..])? {
@@ -187,7 +187,7 @@ fn handshake(target: SocketAddr, path: &str, protocol: Option<&str>) -> String {
 }
 
 /// The length of the answer's head, if it is there; an error if it is not an upgrade.
-fn head(bytes: &[u8]) -> Result<Option<usize>, Lost> {
+fn head_length(bytes: &[u8]) -> Result<Option<usize>, Lost> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return if bytes.len() > MAX_HEAD { Err(Lost::Refused("too much".to_owned())) } else { Ok(None) };
     };
@@ -206,11 +206,11 @@ mod tests {
     fn a_head_is_an_upgrade_or_an_error() {
         let answer =
             format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n\u{1}");
-        assert_eq!(head(answer.as_bytes()).unwrap(), Some(answer.len() - 1));
-        assert_eq!(head(&answer.as_bytes()[..20]).unwrap(), None);
-        let refused = head(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap_err();
+        assert_eq!(head_length(answer.as_bytes()).unwrap(), Some(answer.len() - 1));
+        assert_eq!(head_length(&answer.as_bytes()[..20]).unwrap(), None);
+        let refused = head_length(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap_err();
         assert_eq!(refused.to_string(), "the handshake was answered HTTP/1.1 503 Service Unavailable");
-        assert!(head(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());
+        assert!(head_length(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use mio::{Events, Interest, Poll, Token, Waker, event::Event};
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use self::{
     agenda::{Agenda, Errand},
@@ -33,7 +33,7 @@ use super::{
 use crate::socket;
 
 /// Shoppers of one worker, at most: a process may open 20,000 files.
-pub const MAX_SHOPPERS: usize = 15_000;
+pub const MAX_SHOPPERS: usize = 19_500;
 /// Where sockets are, and what is spoken there.
 const PATH: &str = "/ws";
 const PROTOCOL: &str = "panicbuy.v1";
@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Errands done between two polls: what was heard must not wait for all of them.
 const ERRANDS_AT_ONCE: usize = 64;
 /// How long connecting, the handshake and the welcome may take before they are tried again.
-const ENTERS_WITHIN: Duration = Duration::from_secs(60);
+const ENTERS_WITHIN: Duration = Duration::from_mins(1);
 /// How often it is looked for those that took too long.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Commands that may wait.
@@ -150,6 +150,10 @@ impl Worker {
                 self.plan(Errand::Join, per_s, now);
                 Task::new(Goal::Place, all, now, within_ms)
             }
+            Command::Watch { per_s, within_ms } => {
+                self.plan(Errand::Watch, per_s, now);
+                Task::new(Goal::Watch, all, now, within_ms)
+            }
             Command::Expect { waiting } => {
                 self.subject.waiting = Some(waiting);
                 self.heard_us.clear();
@@ -161,8 +165,8 @@ impl Worker {
                 self.heard_us.drain(..).for_each(|moment| task.note(moment));
                 task
             }
-            Command::Storm { within_ms } => {
-                self.cut_all(now);
+            Command::Storm { spread_ms, within_ms } => {
+                self.cut_all(spread_ms, now);
                 Task::new(Goal::Return, all, now, within_ms)
             }
         });
@@ -186,7 +190,7 @@ impl Worker {
         }
     }
 
-    fn cut_all(&mut self, now: Instant) {
+    fn cut_all(&mut self, spread_ms: u64, now: Instant) {
         self.storms += 1;
         self.agenda.clear();
         for (nth, member) in self.members.iter_mut().enumerate() {
@@ -194,7 +198,8 @@ impl Worker {
                 socket.cut();
             }
             (member.is_welcome, member.failures, member.meant) = (false, 0, now);
-            self.agenda.put(now, nth, Errand::Connect);
+            let after = Duration::from_millis(self.chance.random_range(0..=spread_ms));
+            self.agenda.put(now + after, nth, Errand::Connect);
         }
     }
 
@@ -215,6 +220,7 @@ impl Worker {
             match self.agenda.due(now) {
                 Some((nth, Errand::Connect)) => self.connect(nth, now),
                 Some((nth, Errand::Join)) => self.join(nth),
+                Some((nth, Errand::Watch)) => self.say_about(nth, "watch"),
                 None => break,
             }
         }
@@ -249,9 +255,15 @@ impl Worker {
         let member = &mut self.members[nth];
         member.shopper.wants_place = true;
         if member.is_welcome {
-            let frame = socket::about("join", self.subject.promo);
-            self.say(nth, &frame);
+            self.say_about(nth, "join");
         }
+    }
+
+    /// Says something about the promo. Who has just lost the socket says it when it does not matter any more: on coming back
+    /// everybody watches every promo in which they have a place.
+    fn say_about(&mut self, nth: usize, verb: &str) {
+        let frame = socket::about(verb, self.subject.promo);
+        self.say(nth, &frame);
     }
 
     fn say(&mut self, nth: usize, frame: &str) {
@@ -312,10 +324,36 @@ impl Worker {
             News::Placed { moved } => {
                 self.tally.moved += u32::from(moved);
                 self.reach(nth, Goal::Place);
+                // While the room fills, each join is news for everybody: that would be what is measured.
+                if self.is_filling() {
+                    self.say_about(nth, "unwatch");
+                }
             }
-            News::Heard => self.note_heard(),
+            News::Queue { awaited } => {
+                self.reach(nth, Goal::Watch);
+                if awaited {
+                    self.note_heard();
+                }
+            }
             News::Goodbye { after_ms } => self.members[nth].called_back_ms = Some(after_ms),
-            News::Error(code) => count(&mut self.tally.errors, code),
+            News::Error(code) => {
+                count(&mut self.tally.errors, code);
+                self.join_again(nth);
+            }
+        }
+    }
+
+    fn is_filling(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.goal == Goal::Place)
+    }
+
+    /// Who was refused a place asks again after a pause.
+    fn join_again(&mut self, nth: usize) {
+        let member = &mut self.members[nth];
+        if member.shopper.wants_place && !member.shopper.has_place() {
+            member.failures = member.failures.saturating_add(1);
+            let pause = member.pause(&mut self.chance);
+            self.agenda.put(Instant::now() + pause, nth, Errand::Join);
         }
     }
 

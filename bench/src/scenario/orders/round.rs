@@ -52,6 +52,8 @@ pub(super) struct Measured {
     pub outcomes_over_s: Vec<(f64, f64)>,
     /// Processor seconds by process, from the first order to the last outcome.
     pub cpu_s: BTreeMap<String, f64>,
+    /// Cores that were busy with processes that are not measured.
+    pub other_cores: f64,
 }
 
 /// What a rate must keep to hold.
@@ -88,23 +90,28 @@ impl<'a> Hall<'a> {
         self.crew.join(promo.id, Plan::OnSchedule(moments)).await?;
         let meter = Meter::start(&self.processes());
         let start = self.crew.go(orders, rate.over + ANSWERS_WITHIN).await?;
-        let cpu_s = meter.read();
+        let (cpu_s, other_cores) = (meter.read(), meter.other_cores().unwrap_or(f64::NAN));
         let heard = self.crew.collect().await?;
         let warm_up = start + Duration::from_secs_f64(self.settings.warm_up_s);
         let mut measured = Measured::of(&heard, warm_up, start + rate.over, cpu_s);
+        measured.other_cores = other_cores;
         measured.due_over_s = per_second(start, heard.iter().filter_map(|heard| Some(heard.asked?.intended)));
         measured.outcomes_over_s = per_second(start, heard.iter().filter_map(|heard| heard.outcome_at));
         tell(format_args!(
-            "{:.0} orders/s offered: {:.0}/s done, accepted p99 {:.1} ms, outcome p99 {:.1} ms, {} without outcome {:?}",
+            "{:.0} orders/s offered: {:.0}/s done, accepted p99 {:.1} ms, outcome p99 {:.1} ms, {} without outcome {:?}, {:.1} cores busy with others",
             measured.offered_per_s,
             measured.rate_per_s,
             measured.accepted.at_ms(99.0),
             measured.outcome.at_ms(99.0),
             measured.without_outcome,
             measured.refused,
+            measured.other_cores,
         ));
         let books = Books::open(&self.shop, promo.id).await?;
-        self.shop.end(promo.id).await?;
+        // An open promo costs a little in the next rounds, and changes no result.
+        if let Err(error) = self.shop.end(promo.id).await {
+            tell(format_args!("promo {} could not be ended: {error:#}", promo.id));
+        }
         self.rounds.push((books, heard));
         Ok(measured)
     }
@@ -160,6 +167,7 @@ impl Measured {
             due_over_s: Vec::new(),
             outcomes_over_s: Vec::new(),
             cpu_s,
+            other_cores: f64::NAN,
         }
     }
 }

@@ -268,8 +268,8 @@ mod tests {
         let (_, names) = prelude.split_once("local LEDGER").unwrap();
         let (names, _) = names.split_once("unpack(KEYS)").unwrap();
         let first_word = |line: &str| line.trim().split([',', ' ']).next().unwrap_or_default().to_lowercase();
-        let named: Vec<String> = names.lines().skip(1).map(first_word).collect();
-        assert_eq!(named, KEYS[1..]);
+        let in_prelude: Vec<String> = names.lines().skip(1).map(first_word).collect();
+        assert_eq!(in_prelude, KEYS[1..]);
     }
 
     #[test]

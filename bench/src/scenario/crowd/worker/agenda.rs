@@ -11,6 +11,7 @@ use std::{
 pub enum Errand {
     Connect,
     Join,
+    Watch,
 }
 
 /// Errands of shoppers, by number, the earliest first.

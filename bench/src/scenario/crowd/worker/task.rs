@@ -10,7 +10,9 @@ pub enum Goal {
     Welcome,
     /// To have a number in the line.
     Place,
-    /// To have heard the frame.
+    /// To have heard a `queue` frame after asking to watch.
+    Watch,
+    /// To have heard the frame that everybody listens for.
     Frame,
     /// To be welcomed again.
     Return,
@@ -20,7 +22,6 @@ pub enum Goal {
 #[derive(Debug)]
 pub struct Task {
     pub goal: Goal,
-    pub since: Instant,
     until: Instant,
     wanted: usize,
     moments_us: Vec<u64>,
@@ -30,7 +31,7 @@ impl Task {
     /// So many shoppers have to reach the goal, and have so long for it.
     pub fn new(goal: Goal, wanted: usize, since: Instant, within_ms: u64) -> Self {
         let until = since + Duration::from_millis(within_ms);
-        Self { goal, since, until, wanted, moments_us: Vec::with_capacity(wanted) }
+        Self { goal, until, wanted, moments_us: Vec::with_capacity(wanted) }
     }
 
     /// Nobody has to do anything.
