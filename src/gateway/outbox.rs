@@ -41,12 +41,17 @@ impl Outbox {
     /// Everything that waits, in order; waits until there is something. Nothing is lost when the caller stops waiting.
     pub(super) async fn take(&self) -> Vec<Utf8Bytes> {
         loop {
-            let frames = std::mem::take(&mut *self.frames.lock());
+            let frames = self.take_now();
             if !frames.is_empty() {
                 return frames;
             }
             self.filled.notified().await;
         }
+    }
+
+    /// Everything that waits now, in order.
+    pub(super) fn take_now(&self) -> Vec<Utf8Bytes> {
+        std::mem::take(&mut *self.frames.lock())
     }
 
     /// Completes once a frame found no room.

@@ -124,7 +124,9 @@ impl<W: Wire> Session<W> {
     }
 
     async fn send_answer(&mut self, (request_id, placed): (RequestId, Placed)) -> Result<(), End> {
-        let frames = Box::pin(self.conversation.answer_order(request_id, placed)).await;
+        let mut frames = Box::pin(self.conversation.answer_order(request_id, placed)).await;
+        // What came meanwhile goes out with the answer, behind it.
+        frames.extend(self.socket.outbox.take_now());
         self.send(frames).await
     }
 

@@ -31,6 +31,9 @@ use super::{
 /// The read buffer of one socket. axum's default would cost 128 KiB each.
 const READ_BUFFER: usize = 1024;
 
+/// Bytes that are written at once, so that frames that go out together are one packet.
+const WRITE_BUFFER: usize = 1024;
+
 /// Bytes a socket may have waiting to be written; a client that lets them pile up is too slow.
 const MAX_WRITE_BUFFER: usize = 256 * 1024;
 
@@ -107,7 +110,7 @@ pub async fn upgrade(
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)

@@ -14,7 +14,10 @@ use rdkafka::{
     metadata::MetadataTopic,
     producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{context::Lines, health::Health, off_thread, settings::KafkaSettings};
 use crate::order_log::port::LogError;
@@ -27,6 +30,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 type Client = ThreadedProducer<Deliveries>;
 
+/// Records in one round, at most.
+const ROUND_MAX: usize = 1000;
+
 /// A record on its way to a topic.
 pub(super) struct Outgoing<'a> {
     pub topic: &'a str,
@@ -36,22 +42,40 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// A producer that is replaced when it has failed for good.
+///
+/// Records go to librdkafka in rounds: what comes while a round is under way shares the next one, so that the busier it
+/// is, the fewer requests each record costs.
 pub(super) struct Producer {
     /// None only while it is dropped.
-    client: RwLock<Option<Arc<Client>>>,
+    client: Arc<RwLock<Option<Arc<Client>>>>,
     config: ClientConfig,
     room: Arc<Semaphore>,
     room_within: Duration,
+    /// Bounded by the places in `room`.
+    waiting: mpsc::UnboundedSender<Waiting>,
     topic: String,
     /// In-sync replicas that the topic asks of each partition.
     in_sync_min: usize,
     health: Arc<Health>,
 }
 
+/// A record that waits for its round.
+struct Waiting {
+    topic: String,
+    key: String,
+    payload: String,
+    headers: Option<OwnedHeaders>,
+    in_flight: InFlight,
+    /// It is not sent after this.
+    until: Instant,
+}
+
 /// A record's place among those in flight, and who waits for it.
 struct InFlight {
-    answer: oneshot::Sender<KafkaResult<()>>,
+    answer: oneshot::Sender<Result<(), LogError>>,
     _place: OwnedSemaphorePermit,
+    /// The round ends with its last record.
+    round: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// Receives what became of records.
@@ -89,7 +113,7 @@ impl ProducerContext for Deliveries {
             }
         };
         // Who no longer waits has its order relayed, or repeats its request.
-        let _ = record.answer.send(delivered);
+        let _ = record.answer.send(delivered.map_err(LogError::from));
     }
 }
 
@@ -101,46 +125,36 @@ fn is_purged(error: &KafkaError) -> bool {
 impl Producer {
     pub fn start(settings: &KafkaSettings, in_sync_min: usize, health: Arc<Health>) -> KafkaResult<Self> {
         let config = settings.producer();
-        let client = connect(&config, &health)?;
+        let client = Arc::new(RwLock::new(Some(Arc::new(connect(&config, &health)?))));
+        let (waiting, rounds) = mpsc::unbounded_channel();
+        tokio::spawn(send_rounds(Arc::clone(&client), Arc::clone(&health), rounds));
         Ok(Self {
-            client: RwLock::new(Some(Arc::new(client))),
+            client,
             config,
             room: Arc::new(Semaphore::new(settings.max_in_flight)),
             room_within: settings.delivery_timeout,
+            waiting,
             topic: settings.topic.clone(),
             in_sync_min,
             health,
         })
     }
 
-    /// Sends a record; returns once every in-sync replica has it.
+    /// Sends a record; returns once every in-sync replica has it. It waits for room and its round for as long, together,
+    /// as it may then be on its way.
     pub async fn send(&self, record: Outgoing<'_>) -> Result<(), LogError> {
-        let place = tokio::time::timeout(self.room_within, Arc::clone(&self.room).acquire_owned())
+        let until = Instant::now() + self.room_within;
+        let place = tokio::time::timeout_at(until, Arc::clone(&self.room).acquire_owned())
             .await
-            .map_err(|_| LogError("too many records are on their way".to_owned()))?
+            .map_err(|_| no_room())?
             .map_err(|_| closed())?;
-        let delivered = self.enqueue(record, place)?;
-        delivered.await.map_err(|_| closed())?.map_err(LogError::from)
-    }
-
-    fn enqueue(
-        &self,
-        record: Outgoing<'_>,
-        place: OwnedSemaphorePermit,
-    ) -> Result<oneshot::Receiver<KafkaResult<()>>, LogError> {
         let (answer, delivered) = oneshot::channel();
-        let in_flight = Box::new(InFlight { answer, _place: place });
-        let mut message =
-            BaseRecord::with_opaque_to(record.topic, in_flight).key(record.key).payload(record.payload);
-        message.headers = record.headers;
-        let client = self.client.read().clone().ok_or_else(closed)?;
-        match client.send(message) {
-            Ok(()) => Ok(delivered),
-            Err((error, _)) => {
-                self.health.failed(&error);
-                Err(error.into())
-            }
-        }
+        let in_flight = InFlight { answer, _place: place, round: None };
+        let Outgoing { topic, key, payload, headers } = record;
+        let (topic, key, payload) = (topic.to_owned(), key.to_owned(), payload.to_owned());
+        let record = Waiting { topic, key, payload, headers, in_flight, until };
+        self.waiting.send(record).map_err(|_| closed())?;
+        delivered.await.map_err(|_| closed())?
     }
 
     /// Asks the brokers whether they are there, and, if there was trouble, whether every partition would take a record.
@@ -161,6 +175,45 @@ impl Producer {
         } else {
             Err(ProbeError::TooFewReplicas)
         }
+    }
+}
+
+/// Sends what waits, round after round, until the producer ends.
+async fn send_rounds(
+    client: Arc<RwLock<Option<Arc<Client>>>>,
+    health: Arc<Health>,
+    mut waiting: mpsc::UnboundedReceiver<Waiting>,
+) {
+    let rounds = Arc::new(Semaphore::new(1));
+    // The permit first: what arrives until then shares the round.
+    while let Ok(round) = Arc::clone(&rounds).acquire_owned().await {
+        let mut records = Vec::new();
+        if waiting.recv_many(&mut records, ROUND_MAX).await == 0 {
+            return;
+        }
+        let (round, now) = (Arc::new(round), Instant::now());
+        let client = client.read().clone();
+        for mut record in records {
+            record.in_flight.round = Some(Arc::clone(&round));
+            match &client {
+                None => {}
+                Some(_) if record.until < now => {
+                    let _ = record.in_flight.answer.send(Err(no_room()));
+                }
+                Some(client) => enqueue(client, record, &health),
+            }
+        }
+    }
+}
+
+/// Hands a record to librdkafka, which tells [`Deliveries`] what became of it.
+fn enqueue(client: &Client, record: Waiting, health: &Health) {
+    let Waiting { topic, key, payload, headers, in_flight, .. } = record;
+    let mut message = BaseRecord::with_opaque_to(&topic, Box::new(in_flight)).key(&key).payload(&payload);
+    message.headers = headers;
+    if let Err((error, refused)) = client.send(message) {
+        health.failed(&error);
+        let _ = refused.delivery_opaque.answer.send(Err(error.into()));
     }
 }
 
@@ -185,6 +238,10 @@ fn connect(config: &ClientConfig, health: &Arc<Health>) -> KafkaResult<Client> {
     config.create_with_context(Deliveries { health: Arc::clone(health) })
 }
 
+fn no_room() -> LogError {
+    LogError("too many records are on their way".to_owned())
+}
+
 fn closed() -> LogError {
     LogError("the log is closed".to_owned())
 }
@@ -197,7 +254,7 @@ impl fmt::Debug for Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        let client = self.client.get_mut().take();
+        let client = self.client.write().take();
         off_thread(move || {
             if let Some(client) = client {
                 let _ = client.flush(FLUSH_WITHIN);

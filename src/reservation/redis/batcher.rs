@@ -1,8 +1,8 @@
-//! Natural batching: what arrives for a pool while calls are under way shares the next one. No timers.
+//! Natural batching: what arrives for a pool while calls are under way shares the next one. No timers where somebody waits.
 //!
 //! Knows queues and bounds. Must not know what a job is: that is the [`Batch`]'s.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
@@ -22,6 +22,9 @@ pub(super) trait Batch: Send + Sync + 'static {
 
     /// Jobs in one call, at most: what keeps a call short.
     const MAX_JOBS: usize = 128;
+
+    /// How long the first job waits for others, where nobody waits for the answer.
+    const LINGER: Duration = Duration::ZERO;
 
     /// Does the jobs in one call, in order; one answer for each.
     async fn run(&self, pool: PoolId, jobs: &[Self::Job]) -> Result<Vec<Self::Answer>, EngineError>;
@@ -86,6 +89,14 @@ async fn work<B: Batch>(
         let mut taken = Vec::new();
         if waiting.recv_many(&mut taken, B::MAX_JOBS).await == 0 {
             break;
+        }
+        if !B::LINGER.is_zero() && taken.len() < B::MAX_JOBS {
+            tokio::time::sleep(B::LINGER).await;
+            while taken.len() < B::MAX_JOBS
+                && let Ok(job) = waiting.try_recv()
+            {
+                taken.push(job);
+            }
         }
         let batch = Arc::clone(&batch);
         tokio::spawn(async move {

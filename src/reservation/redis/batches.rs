@@ -1,6 +1,6 @@
 //! The calls that many make at once: reserve, join, look, where a shopper stands, and the marks of what was logged.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -159,6 +159,10 @@ pub(super) struct Marking {
 impl Batch for Marking {
     type Job = OrderId;
     type Answer = ();
+
+    const MAX_JOBS: usize = 1000;
+    /// Well below the time after which the relay takes an order for lost.
+    const LINGER: Duration = Duration::from_millis(100);
 
     async fn run(&self, pool: PoolId, orders: &[OrderId]) -> Result<Vec<()>, EngineError> {
         let words = |_| orders.iter().map(word).collect();

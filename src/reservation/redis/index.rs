@@ -1,6 +1,6 @@
 //! What is found across pools, and therefore cannot change in one step with a pool: its keys lie in other slots.
 //!
-//! Written before an order is answered, so that what was answered is found. An entry that could not be written, or outlives
+//! All of it is in one slot of its own, so that one call notes a whole batch. Written before an order is answered, so that what was answered is found. An entry that could not be written, or outlives
 //! its order, does no harm: requests are caught by the pool and by the database, and whoever follows an entry asks the pool.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,6 @@ use fred::{
     interfaces::{HashesInterface, KeysInterface, SortedSetsInterface},
     types::Value,
 };
-use futures_util::future::try_join_all;
 
 use super::scripts;
 use crate::{
@@ -18,8 +17,6 @@ use crate::{
     redis::{Redis, RedisError},
 };
 
-/// The slots of a Redis Cluster over which entries are spread: so many calls write a batch, at most.
-const SHARDS: i64 = 4;
 /// A pool that sells is noted as busy so often, by each process; in the time of its orders.
 const BUSY_EVERY_MS: u64 = 1_000;
 /// A pool that has no reservations and was not busy for so long is not looked at any more.
@@ -40,17 +37,12 @@ impl Index {
         Self { redis, memory_ms: i64::try_from(memory_ms).unwrap_or(i64::MAX), noted_busy: DashMap::new() }
     }
 
-    /// All entries of a shopper are in one slot of a cluster, with those of many others, so that one call writes many.
-    fn shard(user: UserId) -> i64 {
-        user.0.rem_euclid(SHARDS)
-    }
-
     fn request_key(&self, user: UserId, request: RequestId) -> String {
-        format!("{}{{index:{}}}:request:{user}:{request}", self.redis.prefix(), Self::shard(user))
+        format!("{}{{index}}:request:{user}:{request}", self.redis.prefix())
     }
 
     fn pending_key(&self, user: UserId) -> String {
-        format!("{}{{index:{}}}:pending:{user}", self.redis.prefix(), Self::shard(user))
+        format!("{}{{index}}:pending:{user}", self.redis.prefix())
     }
 
     fn busy_key(&self) -> String {
@@ -64,16 +56,14 @@ impl Index {
         orders: impl Iterator<Item = (UserId, RequestId, OrderId)>,
         pending: bool,
     ) -> Result<(), RedisError> {
-        let common = [self.memory_ms.to_string(), pool.to_string(), u8::from(pending).to_string()];
-        let mut calls: BTreeMap<i64, (Vec<String>, Vec<Value>)> = BTreeMap::new();
+        let (mut keys, mut args) = (Vec::new(), Vec::new());
         for (user, request, order) in orders {
-            let empty = || (Vec::new(), common.iter().cloned().map(Value::from).collect());
-            let (keys, args) = calls.entry(Self::shard(user)).or_insert_with(empty);
             keys.extend([self.request_key(user, request), self.pending_key(user)]);
-            args.push(order.to_string().into());
+            args.push(Value::from(order.to_string()));
         }
-        let calls = calls.into_values().map(|(keys, args)| self.redis.run(&scripts::NOTE, keys, args));
-        try_join_all(calls).await.map(drop)
+        let common = [self.memory_ms.to_string(), pool.to_string(), u8::from(pending).to_string()];
+        args.splice(0..0, common.map(Value::from));
+        self.redis.run(&scripts::NOTE, keys, args).await.map(drop)
     }
 
     /// What the request became, and in which pool.
@@ -100,14 +90,12 @@ impl Index {
 
     /// Forgets reservations that are settled. Best effort.
     pub(super) async fn forget_pending(&self, settled: impl Iterator<Item = (UserId, OrderId)>) {
-        let mut calls: BTreeMap<i64, (Vec<String>, Vec<Value>)> = BTreeMap::new();
-        for (user, order) in settled {
-            let (keys, args) = calls.entry(Self::shard(user)).or_default();
-            keys.push(self.pending_key(user));
-            args.push(order.to_string().into());
+        let (keys, args): (Vec<String>, Vec<Value>) =
+            settled.map(|(user, order)| (self.pending_key(user), Value::from(order.to_string()))).unzip();
+        if keys.is_empty() {
+            return;
         }
-        let calls = calls.into_values().map(|(keys, args)| self.redis.run(&scripts::FORGET, keys, args));
-        if let Err(error) = try_join_all(calls).await {
+        if let Err(error) = self.redis.run(&scripts::FORGET, keys, args).await {
             tracing::debug!(%error, "settled orders are looked up once more than they need be");
         }
     }

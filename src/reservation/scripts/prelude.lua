@@ -57,6 +57,23 @@ local function this_run()
   return string.sub(info, from + 1, from + 40)
 end
 
+-- Writes that wait for `write_gathered`, so that those of a kind become one command. Nothing reads them before.
+local gathered, kinds = {}, {}
+
+local function gather(verb, key, ...)
+  local kind = verb .. key
+  if not kinds[kind] then
+    kinds[kind] = { verb, key }
+    gathered[#gathered + 1] = kinds[kind]
+  end
+  local words = kinds[kind]
+  for nth = 1, select('#', ...) do words[#words + 1] = (select(nth, ...)) end
+end
+
+local function write_gathered()
+  for _, words in ipairs(gathered) do call(unpack(words)) end
+end
+
 local LEDGER_NUMBERS = {
   'initial', 'available', 'pending', 'sold', 'version', 'per_user_limit', 'starts_at', 'ends_at', 'paused', 'ended',
   'request_memory', 'requests_from',

@@ -7,6 +7,8 @@
 -- outcome, and where they stand in the promo.
 local FIELDS = 3
 local settled = { 'ok' }
+-- Orders that this call has settled, and whether any shopper at all waits for "accepted".
+local is_done, some_deferred = {}, call('EXISTS', DEFERRED) == 1
 
 local function tell_outcome(held, order, status, pay_before, reason)
   local user, price = bare(held.user), pay_before and held.price
@@ -16,15 +18,16 @@ local function tell_outcome(held, order, status, pay_before, reason)
 end
 
 local function settle(held, order, verdict, detail)
-  call('HDEL', PENDING, order)
-  call('ZREM', HELD, order)
-  call('ZREM', UNLOGGED, order)
-  held.deferred = call('SREM', DEFERRED, order) == 1
+  is_done[order] = true
+  gather('HDEL', PENDING, order)
+  gather('ZREM', HELD, order)
+  gather('ZREM', UNLOGGED, order)
+  held.deferred = some_deferred and call('SREM', DEFERRED, order) == 1
   ledger.version = ledger.version + 1
   ledger.pending = ledger.pending - held.quantity
   if verdict == 'posted' then
     ledger.sold = ledger.sold + held.quantity
-    call('HSET', POSTED, order, held.user .. ' ' .. int(held.quantity))
+    gather('HSET', POSTED, order, held.user .. ' ' .. int(held.quantity))
     mark(held.user, order, 'awaiting_payment')
     tell_outcome(held, order, 'awaiting_payment', detail)
   else
@@ -36,13 +39,14 @@ end
 
 for at = OWN, #ARGV, FIELDS do
   local order, verdict, detail = unpack(ARGV, at, at + FIELDS - 1)
-  local held = pending_of(order)
+  local held = not is_done[order] and pending_of(order)
   if held then
     settle(held, order, verdict, detail)
     local place = int((at - OWN) / FIELDS)
     for _, word in ipairs({ place, held.text, held.deferred and '1' or '0' }) do settled[#settled + 1] = word end
   end
 end
+write_gathered()
 save_ledger()
 publish('')
 return settled
