@@ -14,11 +14,17 @@ mod targets;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     deployment::{ADMIN_EMAIL, Deployment, Engines, Shape},
@@ -30,6 +36,10 @@ use crate::{cli::Cli, found::Found, progress::tell};
 
 /// The script that starts the servers, in the repository this program was built from.
 const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
+
+/// How long a step may take, so that a report ends also on a machine that is busy with other things.
+const QUICK_STEP_WITHIN: Duration = Duration::from_mins(2);
+const FULL_STEP_WITHIN: Duration = Duration::from_hours(2);
 
 /// A load average above this means that other programs were at work. The steps before leave a little behind.
 const QUIET: f64 = 3.0;
@@ -135,7 +145,23 @@ pub async fn run(settings: ReportSettings, json: Option<&Path>) -> anyhow::Resul
     Ok(!faulty)
 }
 
+/// Cancelled when the program is asked to stop, so that a shop can still be taken down and its traces be deleted.
+fn asked_to_stop() -> anyhow::Result<CancellationToken> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        asked.cancel();
+    });
+    Ok(stop)
+}
+
 async fn make(settings: &ReportSettings, program: &Path, services: &Services) -> anyhow::Result<Report> {
+    let asked = asked_to_stop()?;
     let gateways = usize::from(settings.gateways);
     let mut steps = if settings.quick {
         steps::quick(settings.engines, gateways)
@@ -147,7 +173,8 @@ async fn make(settings: &ReportSettings, program: &Path, services: &Services) ->
     let mut done = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         tell(format_args!("step {} of {}: {}", number + 1, steps.len(), step.name));
-        let one = take(settings, program, services, step, &results).await;
+        let one = take(settings, program, services, step, &results, &asked).await;
+        ensure!(!asked.is_cancelled(), "stopped");
         if let Some(found) = &one.found {
             results.insert(step.name.to_owned(), found.clone());
         }
@@ -177,8 +204,9 @@ async fn take(
     services: &Services,
     step: &Step,
     results: &Results,
+    asked: &CancellationToken,
 ) -> Done {
-    let (load_before, began) = (machine::load(), std::time::Instant::now());
+    let (load_before, began) = (machine::load(), Instant::now());
     let rate = results.get("orders").and_then(|found| found.numbers.get("rate_per_s"));
     let mut arguments = step.arguments.clone();
     if let (Some(share), Some(rate)) = (step.share_of_orders, rate) {
@@ -188,7 +216,7 @@ async fn take(
     let made = if step.share_of_orders.is_some() && rate.is_none() {
         Err(anyhow::anyhow!("the step `orders` has to find a rate first"))
     } else {
-        measure(settings, program, services, step, arguments).await
+        measure(settings, program, services, step, arguments, asked).await
     };
     if let Err(error) = &made {
         tell(format_args!("{} failed: {error:#}", step.name));
@@ -213,7 +241,9 @@ async fn measure(
     services: &Services,
     step: &Step,
     mut arguments: Vec<String>,
+    asked: &CancellationToken,
 ) -> anyhow::Result<Found> {
+    let within = if settings.quick { QUICK_STEP_WITHIN } else { FULL_STEP_WITHIN };
     let mut add = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
     let On::Shop { engines, gateways } = step.on else {
         add("database-url", &services.database_url);
@@ -221,7 +251,7 @@ async fn measure(
             add("redis-url", &services.redis_url);
             add("kafka-brokers", &services.kafka_brokers);
         }
-        return scenario(&arguments).await;
+        return scenario(&arguments, within, asked).await;
     };
     let folder = match &settings.folder {
         Some(folder) => folder.clone(),
@@ -237,15 +267,22 @@ async fn measure(
         let processes: Vec<_> = shop.processes().iter().map(|(name, pid)| format!("{name}={pid}")).collect();
         arguments.extend(["--processes".to_owned(), processes.join(",")]);
     }
-    let found = scenario(&arguments).await;
+    let found = scenario(&arguments, within, asked).await;
     shop.stop().await?;
     found
 }
 
-async fn scenario(arguments: &[String]) -> anyhow::Result<Found> {
+async fn scenario(
+    arguments: &[String],
+    within: Duration,
+    asked: &CancellationToken,
+) -> anyhow::Result<Found> {
     let line = std::iter::once("panicbuy-bench").chain(arguments.iter().map(String::as_str));
     let cli = Cli::try_parse_from(line).context("a step is not understood")?;
-    crate::measure(cli.command).await
+    tokio::select! {
+        measured = timeout(within, crate::measure(cli.command)) => measured.context("the step took too long")?,
+        () = asked.cancelled() => bail!("stopped"),
+    }
 }
 
 fn command(settings: &ReportSettings) -> String {
