@@ -101,7 +101,7 @@ function foldUnwatched(state, { promo_ids }) {
 }
 
 function foldSent(state, { request }) {
-  const requests = { [request.request_id]: { ...request, status: "sending" } };
+  const requests = { [request.request_id]: { sent_at: state.now, ...request, status: "sending" } };
   for (const old of Object.values(state.requests)) {
     const sameTarget = old.promo_id === request.promo_id && old.item_id === request.item_id;
     if (!sameTarget || old.status === "sending") requests[old.request_id] = old;

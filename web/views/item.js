@@ -7,7 +7,7 @@ import { livePromo, requestFor } from "../select.js";
 import { reasonText } from "../words.js";
 import { heading } from "./heading.js";
 import { link, picture, prices, waitingFor } from "./parts.js";
-import { quantityChoice, refusal } from "./room.js";
+import { answer, quantityChoice } from "./room.js";
 import { paidPanel, payPanel, pendingPanel } from "./settle.js";
 import { button } from "./parts.js";
 
@@ -65,7 +65,7 @@ function shelf(state, act, item, request) {
     h("h2", { tabindex: "-1", "data-focus": true, key: "title" }, item.available > 0 ? "In stock" : "Sold out"),
     h("p", { key: "stock" }, item.available > 0 ? `${number(item.available)} left, no waiting.` : "Nothing left at the moment."),
     promo?.status === "scheduled" && h("p", { key: "soon" }, "Cheaper soon: ", link("see the coming sale", href({ name: "promo", id: promo.id }))),
-    refusal(state, request),
+    answer(state, request),
     !state.session && link("Log in to buy", "#/login", "button primary big-button"),
     state.session && item.available > 0 && h("form", { class: "buy", key: "buy", onsubmit: (event) => {
       event.preventDefault();

@@ -25,6 +25,9 @@ const PANELS = {
   rejected,
 };
 
+// An order that is not answered for so long is worth a word.
+const SLOW_ANSWER_MS = 3000;
+
 const title = (text) => h("h2", { tabindex: "-1", "data-focus": true, key: "title" }, text);
 
 function stockLine(promo) {
@@ -171,7 +174,7 @@ function admitted(state, act, promo, place) {
     h("p", { class: "label", key: "label" }, left > 0 ? "Time left to buy" : "Your time is up"),
     countdown(left, "big count"),
     ttl > 0 && meter({ value: left / ttl, label: "Time left to buy", text: spoken(left), kind: "time" }),
-    refusal(state, request),
+    answer(state, request),
     h("form", { class: "buy", key: "buy", onsubmit: (event) => {
       event.preventDefault();
       if (sending || left === 0) return;
@@ -221,7 +224,19 @@ export function quantityChoice(name, most) {
     h("select", { id, name: "quantity" }, Array.from({ length: most }, (_, i) => h("option", { value: String(i + 1) }, String(i + 1)))));
 }
 
-export function refusal(state, request) {
+/** What a person is told of the order they have sent, as long as it is not accepted. */
+export function answer(state, request) {
+  return request?.status === "sending" ? holdOn(state, request) : refusal(state, request);
+}
+
+/** A part of the shop that is away for a while must not look like a button that does nothing. */
+function holdOn(state, request) {
+  if (state.now - (request.sent_at ?? state.now) < SLOW_ANSWER_MS) return null;
+  return h("p", { class: "strip warn", key: "hold-on", role: "status", "data-hold-on": true },
+    "Hold on: the shop is slow to answer. Your order goes through once, as soon as it can.");
+}
+
+function refusal(state, request) {
   if (request?.status !== "refused") return null;
   const wait = request.retry_at ? request.retry_at - state.now : 0;
   return h("p", { class: "strip warn", key: "refused", "data-refused": request.reason },

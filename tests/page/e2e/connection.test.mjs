@@ -90,6 +90,28 @@ test("an order whose answer was cut off is answered after the reconnect, once", 
   assert.equal((await at.shop.call("GET", `/promos/${promo.id}`)).available, 4);
 });
 
+test("an order that is not answered for a while is not left without a word", async () => {
+  const promo = await at.shop.promo({ opensIn: 300, stock: 5 });
+  const { session } = await at.shop.shopper();
+  const proxy = await startProxy(at.server.port);
+  try {
+    await at.visit({ session, url: proxy.url, hash: `#/promo/${promo.id}`, allow: CUT }, async (page) => {
+      await page.getByRole("button", { name: /^Join/ }).click();
+      await phase(page, "admitted");
+      proxy.silence();
+      await page.locator("[data-buy]").click();
+      await page.locator("[data-hold-on]").waitFor();
+      proxy.cut();
+      proxy.mend();
+      await phase(page, "confirmed");
+      assert.equal(await page.locator("[data-hold-on]").count(), 0);
+    });
+    assert.equal((await at.shop.orders(session)).length, 1);
+  } finally {
+    proxy.close();
+  }
+});
+
 test("a reload while the answer is out repeats the same order", async () => {
   const promo = await at.shop.promo({ opensIn: 300, stock: 5 });
   const { session } = await at.shop.shopper();
