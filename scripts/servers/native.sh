@@ -51,7 +51,7 @@ made() {
   rm -rf "${home:?}/$name"
   mkdir -p "$home/$name"
   "make_$name" >"$home/$name/make.log" 2>&1 || {
-    tail -n 5 "$home/$name/make.log" >&2
+    tail -n 40 "$home/$name/make.log" >&2 # MariaDB's ends with a page of advice
     fail "$name's data could not be made, see $home/$name/make.log"
   }
   touch "$home/$name/made"
@@ -59,8 +59,10 @@ made() {
 
 need_database() { need mariadbd mariadb-server-core; need mariadb mariadb-client-core; }
 
+# Each has a folder for temporary tables of its own: in a shared one a server that starts removes those of all others.
 make_database() {
-  mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$home/database/data" \
+  mkdir "$home/database/tmp"
+  mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$home/database/data" --tmpdir="$home/database/tmp" \
     --auth-root-authentication-method=normal --skip-test-db
 }
 
@@ -72,7 +74,8 @@ CREATE USER IF NOT EXISTS 'panicbuy'@'127.0.0.1' IDENTIFIED BY 'panicbuy';
 GRANT ALL ON *.* TO 'panicbuy'@'127.0.0.1';
 SQL
   # What makes a commit durable is left as it is. The socket lies in the data folder by a short name: long paths are refused.
-  launch database mariadbd --no-defaults --user="$(id -un)" --datadir="$home/database/data" --socket=socket \
+  mkdir -p "$home/database/tmp"
+  launch database mariadbd --no-defaults --user="$(id -un)" --datadir="$home/database/data" --tmpdir="$home/database/tmp" --socket=socket \
     --pid-file=mariadbd.pid --init-file="$home/database/init.sql" --bind-address=127.0.0.1 --port="$database_port" \
     --skip-name-resolve --max-connections=500 --character-set-server=utf8mb4
 }

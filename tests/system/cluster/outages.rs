@@ -69,7 +69,7 @@ async fn look_on(mut client: Client) {
 /// A sale during which something happens to the servers when `UNITS / 3` are sold.
 async fn sale_with(fleet: &Fleet, trouble: impl AsyncFnOnce()) {
     // Slow enough that the trouble falls into the middle.
-    let sale = Sale { stock: 12, rate_per_s: 2, payment_window_ms: 3_600_000, ..Sale::default() };
+    let sale = Sale { stock: 12, rate_per_s: 2, ..Sale::default() };
     let promo = Shop::admin(fleet.address()).await.publish(&sale).await;
     let tokens = enrol(fleet.address(), UNITS + 4).await;
     let mut onlookers = JoinSet::new();
@@ -154,7 +154,9 @@ async fn nobody_loses_a_pass_to_an_outage_of_kafka() {
     let folder = TempDir::new().unwrap();
     let (_turn, own) = own_servers(&folder).await;
     let tell = |verb: &str, server: &str| tokio::task::block_in_place(|| own.tell(verb, server));
-    let fleet = Fleet::start(Home::on(&own.servers), &["--kafka-timeout-ms", "1000"]);
+    // Shoppers are listened to one after the other, and must not seem dead meanwhile.
+    let flags = ["--kafka-timeout-ms", "1000", "--heartbeat-ms", "600000"];
+    let fleet = Fleet::start(Home::on(&own.servers), &flags);
     let sale = Sale { stock: 5, max_active: 4, pass_ttl_ms: PASS_MS, ..Sale::default() };
     let promo = Shop::admin(fleet.address()).await.publish(&sale).await;
     let tokens = enrol(fleet.address(), 5).await;
