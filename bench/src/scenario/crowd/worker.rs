@@ -4,18 +4,19 @@
 //! task; at 100,000 sockets on the machine under test that would be measured too, so the sockets are [`Tiny`] ones.
 
 mod agenda;
+mod hearing;
+mod lines;
 mod member;
 mod task;
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, Write},
     net::SocketAddr,
     sync::{Arc, mpsc},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use mio::{Events, Interest, Poll, Token, Waker, event::Event};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -27,7 +28,7 @@ use self::{
 use super::{
     command::{Answer, Command, Tally},
     frames::MAX_PAYLOAD,
-    shopper::{News, Place, Subject},
+    shopper::{News, Subject},
     tiny::{Heard, Lost, Tiny},
 };
 use crate::socket;
@@ -45,6 +46,9 @@ const EVENTS: usize = 1024;
 const LOOK: Duration = Duration::from_millis(100);
 /// Errands done between two polls: what was heard must not wait for all of them.
 const ERRANDS_AT_ONCE: usize = 64;
+/// Shoppers who may be waiting for an answer before others ask: gathering a crowd is not meant to be a storm, and a server
+/// that is pressed answers nobody. A storm has no such bound.
+const ASKING_AT_ONCE: usize = 64;
 /// How long connecting, the handshake and the welcome may take before they are tried again.
 const ENTERS_WITHIN: Duration = Duration::from_mins(1);
 /// How often it is looked for those that took too long.
@@ -63,6 +67,8 @@ struct Worker {
     storms: usize,
     subject: Subject,
     agenda: Agenda,
+    /// How many shoppers wait for an answer.
+    asking: usize,
     task: Option<Task>,
     /// When each shopper heard the frame that everybody listens for.
     heard_us: Vec<u64>,
@@ -76,7 +82,7 @@ pub fn run() -> anyhow::Result<()> {
     let poll = Poll::new()?;
     let (commands, incoming) = mpsc::sync_channel(COMMANDS);
     let bell = Arc::new(Waker::new(poll.registry(), BELL)?);
-    std::thread::spawn(move || listen(commands, &bell));
+    std::thread::spawn(move || lines::listen(commands, &bell));
     let (mut worker, mut events) = (Worker::new(poll), Events::with_capacity(EVENTS));
     loop {
         match incoming.try_recv() {
@@ -86,23 +92,7 @@ pub fn run() -> anyhow::Result<()> {
         }
         worker.turn(&mut events)?;
         if let Some(answer) = worker.answer() {
-            let mut output = std::io::stdout().lock();
-            serde_json::to_writer(&mut output, &answer)?;
-            output.write_all(b"\n")?;
-            output.flush()?;
-        }
-    }
-}
-
-/// Hands over each line. Takes the channel, so that it closes when there are no more.
-#[expect(clippy::needless_pass_by_value, reason = "the channel must close when the input ends")]
-fn listen(commands: mpsc::SyncSender<anyhow::Result<Command>>, bell: &Waker) {
-    for line in std::io::stdin().lock().lines() {
-        let command =
-            line.map_err(Into::into).and_then(|line| serde_json::from_str(&line).context("not a command"));
-        // A worker that is gone needs no commands.
-        if commands.send(command).is_err() || bell.wake().is_err() {
-            return;
+            lines::tell(&answer)?;
         }
     }
 }
@@ -119,6 +109,7 @@ impl Worker {
             storms: 0,
             subject: Subject { promo: 0, waiting: None },
             agenda: Agenda::default(),
+            asking: 0,
             task: None,
             heard_us: Vec::new(),
             tally: Tally::default(),
@@ -193,11 +184,12 @@ impl Worker {
     fn cut_all(&mut self, spread_ms: u64, now: Instant) {
         self.storms += 1;
         self.agenda.clear();
+        self.asking = 0;
         for (nth, member) in self.members.iter_mut().enumerate() {
             if let Some(socket) = member.socket.take() {
                 socket.cut();
             }
-            (member.is_welcome, member.failures, member.meant) = (false, 0, now);
+            (member.is_welcome, member.is_asking, member.failures, member.meant) = (false, false, 0, now);
             let after = Duration::from_millis(self.chance.random_range(0..=spread_ms));
             self.agenda.put(now + after, nth, Errand::Connect);
         }
@@ -206,7 +198,7 @@ impl Worker {
     /// Hears what there is to hear, and runs some errands.
     fn turn(&mut self, events: &mut Events) -> anyhow::Result<()> {
         let now = Instant::now();
-        let mut wait = self.agenda.next_in(now).unwrap_or(LOOK).min(LOOK);
+        let mut wait = if self.may_ask() { self.agenda.next_in(now).unwrap_or(LOOK).min(LOOK) } else { LOOK };
         if let Some(task) = &self.task {
             wait = if task.is_over(now) { Duration::ZERO } else { wait.min(task.left(now)) };
         }
@@ -217,10 +209,13 @@ impl Worker {
         events.iter().filter(|event| event.token() != BELL).for_each(|event| self.serve(event));
         let now = Instant::now();
         for _ in 0..ERRANDS_AT_ONCE {
+            if !self.may_ask() {
+                break;
+            }
             match self.agenda.due(now) {
                 Some((nth, Errand::Connect)) => self.connect(nth, now),
                 Some((nth, Errand::Join)) => self.join(nth),
-                Some((nth, Errand::Watch)) => self.say_about(nth, "watch"),
+                Some((nth, Errand::Watch)) => self.watch(nth),
                 None => break,
             }
         }
@@ -228,6 +223,16 @@ impl Worker {
             self.sweep(now);
         }
         Ok(())
+    }
+
+    fn may_ask(&self) -> bool {
+        self.is_about(Goal::Return) || self.asking < ASKING_AT_ONCE
+    }
+
+    /// The shopper has asked for something, or has the answer.
+    fn note_asking(&mut self, nth: usize, is_asking: bool) {
+        let before = std::mem::replace(&mut self.members[nth].is_asking, is_asking);
+        self.asking = self.asking + usize::from(is_asking) - usize::from(before);
     }
 
     fn target_of(&self, nth: usize) -> SocketAddr {
@@ -245,6 +250,7 @@ impl Worker {
             Ok(socket)
         });
         self.members[nth].entering_since = now;
+        self.note_asking(nth, true);
         match connected {
             Ok(socket) => self.members[nth].socket = Some(socket),
             Err(error) => self.lose(nth, &error.into()),
@@ -255,7 +261,15 @@ impl Worker {
         let member = &mut self.members[nth];
         member.shopper.wants_place = true;
         if member.is_welcome {
+            self.note_asking(nth, true);
             self.say_about(nth, "join");
+        }
+    }
+
+    fn watch(&mut self, nth: usize) {
+        if self.members[nth].is_welcome {
+            self.note_asking(nth, true);
+            self.say_about(nth, "watch");
         }
     }
 
@@ -307,79 +321,9 @@ impl Worker {
         }
     }
 
-    fn take_in(&mut self, nth: usize, news: News) {
-        match news {
-            News::Welcomed { place } => {
-                let member = &mut self.members[nth];
-                (member.is_welcome, member.failures, member.called_back_ms) = (true, 0, None);
-                let must_join = member.shopper.wants_place && !member.shopper.has_place();
-                self.tally.moved += u32::from(place == Place::Moved);
-                self.tally.displaced += u32::from(place == Place::Gone);
-                self.reach(nth, Goal::Welcome);
-                self.reach(nth, Goal::Return);
-                if must_join {
-                    self.join(nth);
-                }
-            }
-            News::Placed { moved } => {
-                self.tally.moved += u32::from(moved);
-                self.reach(nth, Goal::Place);
-                // While the room fills, each join is news for everybody: that would be what is measured.
-                if self.is_filling() {
-                    self.say_about(nth, "unwatch");
-                }
-            }
-            News::Queue { awaited } => {
-                self.reach(nth, Goal::Watch);
-                if awaited {
-                    self.note_heard();
-                }
-            }
-            News::Goodbye { after_ms } => self.members[nth].called_back_ms = Some(after_ms),
-            News::Error(code) => {
-                count(&mut self.tally.errors, code);
-                self.join_again(nth);
-            }
-        }
-    }
-
-    fn is_filling(&self) -> bool {
-        self.task.as_ref().is_some_and(|task| task.goal == Goal::Place)
-    }
-
-    /// Who was refused a place asks again after a pause.
-    fn join_again(&mut self, nth: usize) {
-        let member = &mut self.members[nth];
-        if member.shopper.wants_place && !member.shopper.has_place() {
-            member.failures = member.failures.saturating_add(1);
-            let pause = member.pause(&mut self.chance);
-            self.agenda.put(Instant::now() + pause, nth, Errand::Join);
-        }
-    }
-
-    fn note_heard(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let moment = micros(now);
-        match &mut self.task {
-            Some(task) if task.goal == Goal::Frame => task.note(moment),
-            _ => self.heard_us.push(moment),
-        }
-    }
-
-    /// The shopper has reached the goal, if it is the one that is being waited for.
-    fn reach(&mut self, nth: usize, goal: Goal) {
-        let member = &mut self.members[nth];
-        if let Some(task) = &mut self.task
-            && task.goal == goal
-            && !member.is_done
-        {
-            member.is_done = true;
-            task.note(micros(member.meant.elapsed()));
-        }
-    }
-
     /// The socket is gone; the shopper tries again after a pause.
     fn lose(&mut self, nth: usize, lost: &Lost) {
+        self.note_asking(nth, false);
         let member = &mut self.members[nth];
         member.socket = None;
         let tally = if member.is_welcome { &mut self.tally.lost } else { &mut self.tally.failed };

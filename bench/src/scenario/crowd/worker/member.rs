@@ -18,6 +18,8 @@ pub struct Member {
     pub shopper: Shopper,
     pub socket: Option<Tiny>,
     pub is_welcome: bool,
+    /// Has asked the server for something, and has no answer yet.
+    pub is_asking: bool,
     /// Has reached the goal of the command that is being obeyed.
     pub is_done: bool,
     /// Since when this attempt to enter has been made.
@@ -37,6 +39,7 @@ impl Member {
             shopper: Shopper::new(token),
             socket: None,
             is_welcome: false,
+            is_asking: false,
             is_done: false,
             entering_since: now,
             meant: now,
