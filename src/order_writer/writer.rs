@@ -39,6 +39,9 @@ pub struct OrderWriter {
     lag_told: Option<Instant>,
 }
 
+/// Batches begin no closer to each other, so that a writer that keeps up does not write each order by itself.
+const BATCH_EVERY: Duration = Duration::from_millis(8);
+
 /// How often the backlog is told.
 const LAG_EVERY: Duration = Duration::from_secs(1);
 
@@ -83,7 +86,13 @@ impl OrderWriter {
     /// Runs until `stop`, then finishes its batches, or the whole log if it is to drain it, or until `give_up`.
     pub async fn run(mut self, stop: CancellationToken, give_up: CancellationToken) {
         let mut unsettled = None;
+        let mut began = Instant::now();
         while !give_up.is_cancelled() {
+            if !stop.is_cancelled() && began.elapsed() < BATCH_EVERY {
+                // There is time, so what is written does not wait for the next batch to be settled.
+                unsettled = self.write_and_settle(&[], unsettled, &give_up).await;
+                stop.run_until_cancelled(tokio::time::sleep_until(began + BATCH_EVERY)).await;
+            }
             // What is written is settled at once: only a writer with nothing to do waits for more.
             let is_idle = unsettled.is_none() && !stop.is_cancelled();
             let idle_wait = if is_idle { self.settings.idle_wait } else { Duration::ZERO };
@@ -96,6 +105,9 @@ impl OrderWriter {
                 tracing::error!(%error, "the order log could not be read");
                 Vec::new()
             });
+            if !batch.is_empty() {
+                began = Instant::now();
+            }
             let is_last = stop.is_cancelled() && (batch.is_empty() || !self.settings.drain_at_stop);
             unsettled = self.write_and_settle(&batch, unsettled, &give_up).await;
             if is_last {

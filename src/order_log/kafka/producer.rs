@@ -16,7 +16,7 @@ use rdkafka::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use super::{context::Lines, health::Health, off_thread, settings::KafkaSettings};
@@ -29,6 +29,9 @@ const PROBE_WITHIN: Duration = Duration::from_secs(1);
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 type Client = ThreadedProducer<Deliveries>;
+
+/// Rounds begin no closer to each other: a request costs the brokers far more than one more record in it.
+const ROUND_EVERY: Duration = Duration::from_millis(2);
 
 /// Records in one round, at most.
 const ROUND_MAX: usize = 1000;
@@ -185,13 +188,23 @@ async fn send_rounds(
     mut waiting: mpsc::UnboundedReceiver<Waiting>,
 ) {
     let rounds = Arc::new(Semaphore::new(1));
+    let mut began = Instant::now();
     // The permit first: what arrives until then shares the round.
     while let Ok(round) = Arc::clone(&rounds).acquire_owned().await {
         let mut records = Vec::new();
         if waiting.recv_many(&mut records, ROUND_MAX).await == 0 {
             return;
         }
-        let (round, now) = (Arc::new(round), Instant::now());
+        if began.elapsed() < ROUND_EVERY {
+            sleep_until(began + ROUND_EVERY).await;
+            while records.len() < ROUND_MAX
+                && let Ok(record) = waiting.try_recv()
+            {
+                records.push(record);
+            }
+        }
+        began = Instant::now();
+        let (round, now) = (Arc::new(round), began);
         let client = client.read().clone();
         for mut record in records {
             record.in_flight.round = Some(Arc::clone(&round));

@@ -1,4 +1,4 @@
-//! Natural batching: what arrives for a pool while calls are under way shares the next one. No timers where somebody waits.
+//! Natural batching: what arrives for a pool while calls are under way, or right after one, shares the next one.
 //!
 //! Knows queues and bounds. Must not know what a job is: that is the [`Batch`]'s.
 
@@ -6,11 +6,17 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 
 use super::super::port::EngineError;
 use crate::domain::PoolId;
 
+/// Calls of one pool begin no closer to each other, so that a busy pool does not spend its servers' time on calls of one
+/// job each. Nobody waits on a quiet one.
+const CALL_EVERY: Duration = Duration::from_millis(2);
 /// Calls of one pool under way at once.
 const MAX_CALLS: usize = 2;
 
@@ -84,20 +90,23 @@ async fn work<B: Batch>(
     mut waiting: mpsc::Receiver<(B::Job, Reply<B::Answer>)>,
 ) {
     let calls = Arc::new(Semaphore::new(MAX_CALLS));
+    let mut began = Instant::now();
     // The permit first: what arrives until then shares the call.
     while let Ok(call) = Arc::clone(&calls).acquire_owned().await {
         let mut taken = Vec::new();
         if waiting.recv_many(&mut taken, B::MAX_JOBS).await == 0 {
             break;
         }
-        if !B::LINGER.is_zero() && taken.len() < B::MAX_JOBS {
-            tokio::time::sleep(B::LINGER).await;
+        let next = (began + CALL_EVERY).max(Instant::now() + B::LINGER);
+        if taken.len() < B::MAX_JOBS && next > Instant::now() {
+            sleep_until(next).await;
             while taken.len() < B::MAX_JOBS
                 && let Ok(job) = waiting.try_recv()
             {
                 taken.push(job);
             }
         }
+        began = Instant::now();
         let batch = Arc::clone(&batch);
         tokio::spawn(async move {
             let (jobs, replies): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
