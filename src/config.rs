@@ -198,8 +198,9 @@ pub struct AdmissionArgs {
     /// Unsettled orders of a promo at which no more passes are given.
     #[arg(long, env = "PANICBUY_MAX_UNSETTLED", value_name = "N", default_value_t = 5000, value_parser = value_parser!(u32).range(1..))]
     pub max_unsettled: u32,
-    /// Orders in the log, of all promos, at which no more passes are given until the writers have caught up.
-    #[arg(long, env = "PANICBUY_MAX_LOG_LAG", value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u64).range(1..))]
+    /// Records of the log, of all promos, at which no more passes are given until the writers have caught up. In a cluster a
+    /// record holds one order or, in a rush, up to 256.
+    #[arg(long, env = "PANICBUY_MAX_LOG_LAG", value_name = "N", default_value_t = 5000, value_parser = value_parser!(u64).range(1..))]
     pub max_log_lag: u64,
     /// Places in one waiting room.
     #[arg(long, env = "PANICBUY_MAX_PLACES", value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..))]

@@ -1,5 +1,8 @@
 //! The order log of a cluster: a Kafka topic, with one partition for each pool and several pools in each partition.
 //!
+//! A message of the topic carries one record or several, all of one pool, a line each: those that were appended at about the
+//! same time. It is one position: its records are appended, read and committed together.
+//!
 //! [`settings`](KafkaSettings) names it, `topics` makes it, `producer` appends, `consumer` reads as one of a group of order
 //! writers, `ownership` is what such a reader may commit, and `offsets` asks how far all of them have come. Two records of one
 //! order are harmless further on, so there are no transactions here; the promises are these:
@@ -39,6 +42,12 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod topics;
+
+/// Records in one message, at most: as many as a writer's batch may hold with some room, and a tenth of what brokers take.
+const RECORDS_PER_MESSAGE: usize = 256;
+
+/// What stands between two records of a message. No record has it within: JSON writes it as an escape.
+const SEPARATOR: char = '\n';
 
 /// librdkafka looks once a second which records have been on their way for too long.
 const TIMEOUT_GRAIN: Duration = Duration::from_secs(1);

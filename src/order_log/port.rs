@@ -10,11 +10,12 @@ use crate::{
 };
 
 /// The log did not do what was asked. An append that failed may or may not be in the log: append it again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the order log failed: {0}")]
 pub struct LogError(pub String);
 
-/// Where a record is: a log has one partition or several, and offsets grow along each.
+/// Where a record is: a log has one partition or several, and offsets grow along each. Records that were appended together
+/// may share a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub partition: i32,
@@ -66,7 +67,7 @@ pub trait OrderLog: Send + Sync {
     /// Whether the order writers have settled everything before `end`.
     async fn is_settled(&self, end: &LogEnd) -> Result<bool, LogError>;
 
-    /// How many records wait to be settled, in the whole log.
+    /// How many positions wait to be settled, in the whole log: as many as records, or fewer.
     async fn lag(&self) -> Result<u64, LogError>;
 }
 
@@ -74,7 +75,8 @@ pub trait OrderLog: Send + Sync {
 /// so the records of one pool come in their order.
 #[async_trait]
 pub trait OrderLogReader: Send + Sync {
-    /// The next records, at most `limit`. Waits up to `wait` for the first; empty if none came.
+    /// The next records, at most `limit`, unless more than that share one position: then all of these. Waits up to `wait`
+    /// for the first; empty if none came.
     async fn read(&mut self, limit: u32, wait: Duration) -> Result<Vec<Entry>, LogError>;
 
     /// Keeps a record that can never succeed for people to look at. Twice is harmless.
@@ -84,6 +86,6 @@ pub trait OrderLogReader: Send + Sync {
     /// another reader has taken over meanwhile is left to that reader, who reads again.
     async fn commit(&mut self, batch: &[Position]) -> Result<(), LogError>;
 
-    /// How many records wait to be settled, in the whole log.
+    /// How many positions wait to be settled, in the whole log.
     async fn lag(&mut self) -> Result<u64, LogError>;
 }

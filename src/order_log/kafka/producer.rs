@@ -1,7 +1,7 @@
 //! The appending end: records to topics, with one answer for each.
 //!
-//! Knows librdkafka's producer. Every record holds one of the places in flight from its enqueuing to its delivery, whether or
-//! not its caller still waits, so that what the producer holds is bounded.
+//! Knows librdkafka's producer; [`rounds`] decides what goes to it when. Every record holds one of the places in flight from
+//! its enqueuing to its delivery, whether or not its caller still waits, so that what the producer holds is bounded.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,15 +12,19 @@ use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::OwnedHeaders,
     metadata::MetadataTopic,
-    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+    producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::{Instant, sleep_until},
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
 };
 
 use super::{context::Lines, health::Health, off_thread, settings::KafkaSettings};
 use crate::order_log::port::LogError;
+
+use rounds::{Caller, InFlight, Waiting, send_rounds};
+
+mod rounds;
 
 /// How long brokers may take to answer a probe.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
@@ -29,12 +33,6 @@ const PROBE_WITHIN: Duration = Duration::from_secs(1);
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 type Client = ThreadedProducer<Deliveries>;
-
-/// Rounds begin no closer to each other: a request costs the brokers far more than one more record in it.
-const ROUND_EVERY: Duration = Duration::from_millis(2);
-
-/// Records in one round, at most.
-const ROUND_MAX: usize = 1000;
 
 /// A record on its way to a topic.
 pub(super) struct Outgoing<'a> {
@@ -45,9 +43,6 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// A producer that is replaced when it has failed for good.
-///
-/// Records go to librdkafka in rounds: what comes while a round is under way shares the next one, so that the busier it
-/// is, the fewer requests each record costs.
 pub(super) struct Producer {
     /// None only while it is dropped.
     client: Arc<RwLock<Option<Arc<Client>>>>,
@@ -60,25 +55,6 @@ pub(super) struct Producer {
     /// In-sync replicas that the topic asks of each partition.
     in_sync_min: usize,
     health: Arc<Health>,
-}
-
-/// A record that waits for its round.
-struct Waiting {
-    topic: String,
-    key: String,
-    payload: String,
-    headers: Option<OwnedHeaders>,
-    in_flight: InFlight,
-    /// It is not sent after this.
-    until: Instant,
-}
-
-/// A record's place among those in flight, and who waits for it.
-struct InFlight {
-    answer: oneshot::Sender<Result<(), LogError>>,
-    _place: OwnedSemaphorePermit,
-    /// The round ends with its last record.
-    round: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// Receives what became of records.
@@ -102,7 +78,7 @@ impl ClientContext for Deliveries {
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<InFlight>;
 
-    fn delivery(&self, delivered: &DeliveryResult<'_>, record: Box<InFlight>) {
+    fn delivery(&self, delivered: &DeliveryResult<'_>, message: Box<InFlight>) {
         let delivered = match delivered {
             Ok(_) => {
                 self.health.delivered();
@@ -112,11 +88,10 @@ impl ProducerContext for Deliveries {
                 if !is_purged(error) {
                     self.health.failed(error);
                 }
-                Err(error.clone())
+                Err(LogError::from(error.clone()))
             }
         };
-        // Who no longer waits has its order relayed, or repeats its request.
-        let _ = record.answer.send(delivered.map_err(LogError::from));
+        message.answer(&delivered);
     }
 }
 
@@ -152,10 +127,10 @@ impl Producer {
             .map_err(|_| no_room())?
             .map_err(|_| closed())?;
         let (answer, delivered) = oneshot::channel();
-        let in_flight = InFlight { answer, _place: place, round: None };
         let Outgoing { topic, key, payload, headers } = record;
         let (topic, key, payload) = (topic.to_owned(), key.to_owned(), payload.to_owned());
-        let record = Waiting { topic, key, payload, headers, in_flight, until };
+        let caller = Caller { answer, until, _place: place };
+        let record = Waiting { topic, key, payload, headers, caller };
         self.waiting.send(record).map_err(|_| closed())?;
         delivered.await.map_err(|_| closed())?
     }
@@ -178,55 +153,6 @@ impl Producer {
         } else {
             Err(ProbeError::TooFewReplicas)
         }
-    }
-}
-
-/// Sends what waits, round after round, until the producer ends.
-async fn send_rounds(
-    client: Arc<RwLock<Option<Arc<Client>>>>,
-    health: Arc<Health>,
-    mut waiting: mpsc::UnboundedReceiver<Waiting>,
-) {
-    let rounds = Arc::new(Semaphore::new(1));
-    let mut began = Instant::now();
-    // The permit first: what arrives until then shares the round.
-    while let Ok(round) = Arc::clone(&rounds).acquire_owned().await {
-        let mut records = Vec::new();
-        if waiting.recv_many(&mut records, ROUND_MAX).await == 0 {
-            return;
-        }
-        if began.elapsed() < ROUND_EVERY {
-            sleep_until(began + ROUND_EVERY).await;
-            while records.len() < ROUND_MAX
-                && let Ok(record) = waiting.try_recv()
-            {
-                records.push(record);
-            }
-        }
-        began = Instant::now();
-        let (round, now) = (Arc::new(round), began);
-        let client = client.read().clone();
-        for mut record in records {
-            record.in_flight.round = Some(Arc::clone(&round));
-            match &client {
-                None => {}
-                Some(_) if record.until < now => {
-                    let _ = record.in_flight.answer.send(Err(no_room()));
-                }
-                Some(client) => enqueue(client, record, &health),
-            }
-        }
-    }
-}
-
-/// Hands a record to librdkafka, which tells [`Deliveries`] what became of it.
-fn enqueue(client: &Client, record: Waiting, health: &Health) {
-    let Waiting { topic, key, payload, headers, in_flight, .. } = record;
-    let mut message = BaseRecord::with_opaque_to(&topic, Box::new(in_flight)).key(&key).payload(&payload);
-    message.headers = headers;
-    if let Err((error, refused)) = client.send(message) {
-        health.failed(&error);
-        let _ = refused.delivery_opaque.answer.send(Err(error.into()));
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     order_log::{
         conformance::{Fixture, append, conformance, orders, positions, read, reservation, wait_for},
         port::{OrderLog, OrderLogReader, Position},
+        record,
     },
 };
 
@@ -135,6 +136,44 @@ async fn readers_share_the_log_and_one_that_leaves_loses_nothing() {
     assert!(left.elapsed() < topic.log.settings.session_timeout, "took over after {:?}", left.elapsed());
     assert_eq!(lag(&topic.log).await, 0);
     drop(stays);
+    topic.close().await;
+}
+
+/// Orders of one pool that come at the same time share messages. A part of one is never handed out, since it could not be
+/// committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_come_together_share_messages_and_none_is_lost() {
+    const ORDERS: usize = 600;
+    let topic = open().await;
+    let reservations: Vec<_> = (0..ORDERS).map(|_| reservation(1)).collect();
+    let appends = reservations.iter().map(|order| topic.log.append(order));
+    futures_util::future::try_join_all(appends).await.unwrap();
+    let messages = lag(&topic.log).await;
+    assert!(messages <= 10, "{messages} messages for {ORDERS} records");
+
+    let mut reader = topic.log.reader().unwrap();
+    let settled = reader.read(10, Duration::from_secs(30)).await.unwrap();
+    reader.commit(&positions(&settled)).await.unwrap();
+    // The next one is read, and lost with its reader.
+    assert_ne!(glance(&mut reader).await.0, []);
+    drop(reader);
+    assert_eq!(lag(&topic.log).await, messages - 1);
+    let rest = read(&mut topic.log.reader().unwrap(), ORDERS - settled.len()).await;
+    let seen: BTreeSet<_> = orders(&settled).into_iter().chain(orders(&rest)).collect();
+    assert!(reservations.iter().all(|order| seen.contains(&order.order_id)));
+    topic.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_record_does_not_harm_those_beside_it() {
+    let topic = open().await;
+    let (one, other) = (reservation(4), reservation(4));
+    topic.append_raw(&[record::encode(&one), "noise".into(), record::encode(&other)].join("\n")).await;
+    let mut reader = topic.log.reader().unwrap();
+    let read: Vec<_> = read(&mut reader, 3).await.into_iter().map(|entry| entry.record).collect();
+    assert_eq!((read[0].as_ref(), read[2].as_ref()), (Ok(&one), Ok(&other)));
+    assert_eq!(read[1].as_ref().unwrap_err().payload, "noise");
+    drop(reader);
     topic.close().await;
 }
 

@@ -18,10 +18,13 @@ use rdkafka::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::order_log::{
-    kafka::{context::Lines, offsets::Offsets, ownership::Ownership, settings::KafkaSettings},
-    port::{Entry, LogError, Poison, Position},
-    record,
+use crate::{
+    order_log::{
+        kafka::{SEPARATOR, context::Lines, offsets::Offsets, ownership::Ownership, settings::KafkaSettings},
+        port::{Entry, LogError, Poison, Position},
+        record,
+    },
+    reservation::port::Reservation,
 };
 
 /// How long one poll waits: a call that was given up ends so soon.
@@ -158,8 +161,8 @@ impl Member {
                 0 => until.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
             };
-            match self.consumer.poll(left.min(POLL)).map(|polled| polled.map(|message| entry(&message))) {
-                Some(Ok(entry)) => self.take(entry),
+            match self.consumer.poll(left.min(POLL)).map(|polled| polled.map(|message| entries(&message))) {
+                Some(Ok(entries)) => self.take(entries),
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     self.rejoin()?;
                     return Err(error.into());
@@ -170,13 +173,14 @@ impl Member {
                 None => self.look_after()?,
             }
         }
-        let taken = limit.min(self.ready.len());
-        Ok(self.ready.drain(..taken).collect())
+        Ok(self.ready.drain(..whole_messages(&self.ready, limit)).collect())
     }
 
-    fn take(&mut self, entry: Entry) {
-        self.ownership.lock().read(entry.position);
-        self.ready.push_back(entry);
+    fn take(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.ownership.lock().read(entry.position);
+            self.ready.push_back(entry);
+        }
         self.quiet_since = Instant::now();
         self.behind.clear();
     }
@@ -264,18 +268,32 @@ fn connect(config: &ClientConfig, ownership: &Arc<Mutex<Ownership>>) -> KafkaRes
     config.create_with_context(Rebalances { ownership: Arc::clone(ownership) })
 }
 
-fn entry(message: &BorrowedMessage<'_>) -> Entry {
+/// The records of a message; one at least, and be it poison, so that its offset is settled like any other.
+fn entries(message: &BorrowedMessage<'_>) -> Vec<Entry> {
     let position = Position { partition: message.partition(), offset: message.offset() };
-    let payload = message.payload().unwrap_or_default();
-    let record = match str::from_utf8(payload) {
-        Ok(payload) => record::decode(payload),
+    let lines = message.payload().unwrap_or_default().split(|&byte| char::from(byte) == SEPARATOR);
+    lines.map(|line| Entry { position, record: decode(line) }).collect()
+}
+
+fn decode(line: &[u8]) -> Result<Reservation, Poison> {
+    match str::from_utf8(line) {
+        Ok(line) => record::decode(line),
         Err(error) => Err(Poison {
-            payload: String::from_utf8_lossy(payload).into_owned(),
+            payload: String::from_utf8_lossy(line).into_owned(),
             reason: format!("unreadable: {error}"),
             order: None,
         }),
+    }
+}
+
+/// How many of the next entries make up the most whole messages within `limit`, or the first message. A part of one could not be
+/// committed.
+fn whole_messages(ready: &VecDeque<Entry>, limit: usize) -> usize {
+    let ends = |&taken: &usize| {
+        taken == ready.len() || taken > 0 && ready[taken - 1].position != ready[taken].position
     };
-    Entry { position, record }
+    let within = (1..=limit.min(ready.len())).rev().find(ends);
+    within.or_else(|| (1..=ready.len()).find(ends)).unwrap_or(0)
 }
 
 #[cfg(test)]
