@@ -81,8 +81,8 @@ pub struct EngineArgs {
     /// How long the start waits for each server.
     #[arg(long, env = "PANICBUY_START_TIMEOUT_MS", value_name = "MS", default_value_t = 60_000, value_parser = millis())]
     pub start_timeout_ms: u64,
-    /// Orders of one promo that may wait for Redis.
-    #[arg(long, env = "PANICBUY_REDIS_QUEUE", value_name = "N", default_value_t = 10_000, value_parser = count_usize)]
+    /// Orders of one promo that may wait for Redis, or joins. As many as sockets, so that all of them may come at once.
+    #[arg(long, env = "PANICBUY_REDIS_QUEUE", value_name = "N", default_value_t = 20_000, value_parser = count_usize)]
     pub redis_queue: usize,
 }
 

@@ -82,8 +82,8 @@ pub trait OrderLogReader: Send + Sync {
     /// Keeps a record that can never succeed for people to look at. Twice is harmless.
     async fn bury(&mut self, position: Position, poison: &Poison, now: Timestamp) -> Result<(), LogError>;
 
-    /// Notes that `batch`, and everything before it in its partitions, is settled: it will not be read again. A partition that
-    /// another reader has taken over meanwhile is left to that reader, who reads again.
+    /// Notes that `batch`, and everything before it in its partitions, is settled: it will not be read again, unless the reader
+    /// dies at this moment. A partition that another reader has taken over meanwhile is left to that reader, who reads again.
     async fn commit(&mut self, batch: &[Position]) -> Result<(), LogError>;
 
     /// How many positions wait to be settled, in the whole log.

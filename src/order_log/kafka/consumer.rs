@@ -101,7 +101,8 @@ impl OrderLogReader for KafkaOrderLogReader {
         self.producer.send(letter).await
     }
 
-    /// What the brokers do not take now, in a rebalance or without a coordinator, is committed again by itself.
+    /// The brokers hear of it within a fraction of a second, and what they do not take then, in a rebalance or without a
+    /// coordinator, is committed again by itself. Only a reader that dies before reads it again.
     async fn commit(&mut self, batch: &[Position]) -> Result<(), LogError> {
         let batch = batch.to_vec();
         self.ask(|reply| Command::Commit { batch, reply }).await

@@ -51,6 +51,11 @@ impl Ownership {
         true
     }
 
+    /// Whether there is something to commit.
+    pub fn has_uncommitted(&self) -> bool {
+        self.0.values().any(|owned| owned.settled.is_some())
+    }
+
     /// What to commit: the offset behind the last settled one, for each partition.
     pub fn uncommitted(&self) -> Vec<Position> {
         let settled =

@@ -67,8 +67,6 @@ pub struct KafkaSettings {
     pub delivery_timeout: Duration,
     /// Records on their way at once; more wait up to `delivery_timeout` for room.
     pub max_in_flight: usize,
-    /// Records a reader fetches ahead, for each partition.
-    pub prefetch_records: u32,
     /// A writer that has not been heard of for so long loses its partitions.
     pub session_timeout: Duration,
     /// A writer that has not come back for more for so long loses its partitions: others may have better luck.
@@ -108,7 +106,6 @@ impl KafkaSettings {
             retention: Duration::from_hours(7 * 24),
             delivery_timeout: Duration::from_secs(5),
             max_in_flight: 10_000,
-            prefetch_records: 2_000,
             session_timeout: Duration::from_secs(6),
             settle_within: Duration::from_mins(1),
             stall_after: Duration::from_secs(15),
@@ -189,9 +186,11 @@ impl KafkaSettings {
             .set("max.poll.interval.ms", millis(self.settle_within.max(self.session_timeout)))
             .set("fetch.wait.max.ms", "250")
             .set("fetch.error.backoff.ms", "100")
-            // The default waits for a second once the prefetched records are at their bound.
+            // Nothing is fetched ahead of what a fetch brings anyhow. Otherwise brokers answer a fetch for each record that comes,
+            // while the writer takes what came in 8 ms: a third of all they do at 2,300 orders/s.
+            .set("queued.min.messages", "1")
+            // The default looks only once a second whether what was fetched is used up.
             .set("fetch.queue.backoff.ms", "5")
-            .set("queued.min.messages", self.prefetch_records.to_string())
             .set("queued.max.messages.kbytes", PREFETCH_KBYTES_MAX.to_string());
         if let Some(instance) = &self.instance {
             config.set("group.instance.id", instance);

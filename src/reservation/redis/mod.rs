@@ -43,7 +43,7 @@ pub struct RedisEngineSettings {
 
 impl Default for RedisEngineSettings {
     fn default() -> Self {
-        Self { request_memory_ms: 3_600_000, max_waiting: 10_000, followed: None }
+        Self { request_memory_ms: 3_600_000, max_waiting: 20_000, followed: None }
     }
 }
 

@@ -16,7 +16,10 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
     order_log::{
@@ -30,8 +33,9 @@ use crate::{
 /// How long one poll waits: a call that was given up ends so soon.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The pause between two attempts to commit.
-const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// The brokers are told what is settled no more often than this: a commit is a record for them to write, and what a writer
+/// that dies has not told them is read again without harm.
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
 
 /// What the reader asks for.
 #[derive(Debug)]
@@ -63,6 +67,7 @@ type Group = BaseConsumer<Rebalances>;
 
 /// Learns which partitions come and go.
 pub(super) struct Rebalances {
+    topic: String,
     ownership: Arc<Mutex<Ownership>>,
 }
 
@@ -77,7 +82,7 @@ impl ClientContext for Rebalances {
 }
 
 impl ConsumerContext for Rebalances {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let partitions = |list: &TopicPartitionList| -> Vec<i32> {
             list.elements()
                 .iter()
@@ -97,6 +102,14 @@ impl ConsumerContext for Rebalances {
                 let partitions = partitions(list);
                 tracing::info!(?partitions, "partitions of the order log were taken away");
                 let mut ownership = self.ownership.lock();
+                let mut settled = ownership.uncommitted();
+                settled.retain(|at| partitions.contains(&at.partition));
+                // Whoever takes over reads what the brokers do not know to be settled once more.
+                if !settled.is_empty()
+                    && let Err(error) = send_commit(consumer, &self.topic, &settled)
+                {
+                    tracing::info!(%error, "what was settled of them last will be read again");
+                }
                 for partition in partitions {
                     ownership.revoked(partition);
                 }
@@ -111,7 +124,7 @@ impl Member {
         let ownership = Arc::default();
         let config = settings.member();
         Ok(Self {
-            consumer: connect(&config, &ownership)?,
+            consumer: connect(&config, &settings.topic, &ownership)?,
             config,
             topic: settings.topic.clone(),
             ownership,
@@ -127,7 +140,7 @@ impl Member {
 
     /// Does what the reader asks for until it is dropped, and leaves the group.
     pub fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(command) = commands.blocking_recv() {
+        while let Some(command) = self.next(&mut commands) {
             match command {
                 Command::Read { limit, wait, reply } => {
                     let read = self.read(limit, wait, &reply);
@@ -143,6 +156,19 @@ impl Member {
             }
         }
         self.commit();
+    }
+
+    /// The next command. What is settled is told to the brokers in time, though none comes.
+    fn next(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
+        while self.ownership.lock().has_uncommitted() {
+            let left = COMMIT_EVERY.saturating_sub(self.committed_at.elapsed());
+            let next = async { tokio::time::timeout(left, commands.recv()).await };
+            match Handle::current().block_on(next) {
+                Ok(command) => return command,
+                Err(_) => self.commit(),
+            }
+        }
+        commands.blocking_recv()
     }
 
     fn read(
@@ -195,7 +221,13 @@ impl Member {
             let records = lost.len();
             tracing::info!(records, "settled records of partitions that were taken away will be read again");
         }
-        self.commit();
+        self.commit_if_due();
+    }
+
+    fn commit_if_due(&mut self) {
+        if self.committed_at.elapsed() >= COMMIT_EVERY {
+            self.commit();
+        }
     }
 
     /// Tells the brokers what is settled. What they do not take stays to be committed, until its partition is lost.
@@ -205,25 +237,15 @@ impl Member {
             return;
         }
         self.committed_at = Instant::now();
-        match self.send_commit(&offsets) {
+        match send_commit(&self.consumer, &self.topic, &offsets) {
             Ok(()) => self.ownership.lock().committed(&offsets),
             Err(error) => tracing::warn!(%error, "settled records could not be committed; it is tried again"),
         }
     }
 
-    fn send_commit(&self, offsets: &[Position]) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for at in offsets {
-            list.add_partition_offset(&self.topic, at.partition, Offset::Offset(at.offset))?;
-        }
-        self.consumer.commit(&list, CommitMode::Sync)
-    }
-
     /// What there is time for while no record comes.
     fn look_after(&mut self) -> KafkaResult<()> {
-        if self.committed_at.elapsed() >= COMMIT_EVERY {
-            self.commit();
-        }
+        self.commit_if_due();
         if self.quiet_since.elapsed() < self.stall_after {
             return Ok(());
         }
@@ -256,7 +278,7 @@ impl Member {
         self.joined = false;
         self.behind.clear();
         // The old one leaves here, and gives up its partitions.
-        self.consumer = connect(&self.config, &self.ownership)?;
+        self.consumer = connect(&self.config, &self.topic, &self.ownership)?;
         self.ownership.lock().clear();
         self.consumer.subscribe(&[&self.topic])?;
         self.joined = true;
@@ -264,8 +286,16 @@ impl Member {
     }
 }
 
-fn connect(config: &ClientConfig, ownership: &Arc<Mutex<Ownership>>) -> KafkaResult<Group> {
-    config.create_with_context(Rebalances { ownership: Arc::clone(ownership) })
+fn send_commit(consumer: &Group, topic: &str, offsets: &[Position]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for at in offsets {
+        list.add_partition_offset(topic, at.partition, Offset::Offset(at.offset))?;
+    }
+    consumer.commit(&list, CommitMode::Sync)
+}
+
+fn connect(config: &ClientConfig, topic: &str, ownership: &Arc<Mutex<Ownership>>) -> KafkaResult<Group> {
+    config.create_with_context(Rebalances { topic: topic.to_owned(), ownership: Arc::clone(ownership) })
 }
 
 /// The records of a message; one at least, and be it poison, so that its offset is settled like any other.

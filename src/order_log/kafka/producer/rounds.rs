@@ -113,19 +113,17 @@ fn gather(records: Vec<Waiting>) -> Vec<Message> {
     for Waiting { topic, key, payload, headers, caller } in records {
         let name = (topic.clone(), key.clone());
         let joined = open.get(&name).map(|&at| &mut messages[at]);
-        match joined.filter(|message| headers.is_none() && message.callers.len() < RECORDS_PER_MESSAGE) {
-            Some(message) => {
-                message.payload.push(SEPARATOR);
-                message.payload.push_str(&payload);
-                message.callers.push(caller);
-            }
-            None => {
-                if headers.is_none() {
-                    open.insert(name, messages.len());
-                }
-                messages.push(Message { topic, key, payload, headers, callers: vec![caller] });
-            }
+        let has_room = |message: &&mut Message| message.callers.len() < RECORDS_PER_MESSAGE;
+        if let Some(message) = joined.filter(|message| headers.is_none() && has_room(message)) {
+            message.payload.push(SEPARATOR);
+            message.payload.push_str(&payload);
+            message.callers.push(caller);
+            continue;
         }
+        if headers.is_none() {
+            open.insert(name, messages.len());
+        }
+        messages.push(Message { topic, key, payload, headers, callers: vec![caller] });
     }
     messages
 }
@@ -155,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn the_records_of_a_key_share_messages_in_their_order() {
         let mut records = Vec::new();
-        for nth in 0..RECORDS_PER_MESSAGE + 1 {
+        for nth in 0..=RECORDS_PER_MESSAGE {
             records.push(waiting("promo:1", &nth.to_string()).await);
         }
         records.insert(1, waiting("promo:2", "other").await);
@@ -169,7 +167,8 @@ mod tests {
             [of(0), of(1), of(2), of(3)],
             [("promo:1", RECORDS_PER_MESSAGE), ("promo:2", 1), ("promo:1", 1), ("promo:1", 1)]
         );
-        let sent: Vec<&str> = messages[0].payload.split(SEPARATOR).chain([messages[2].payload.as_str()]).collect();
+        let sent: Vec<&str> =
+            messages[0].payload.split(SEPARATOR).chain([messages[2].payload.as_str()]).collect();
         let expected: Vec<String> = (0..=RECORDS_PER_MESSAGE).map(|nth| nth.to_string()).collect();
         assert_eq!(sent, expected);
         assert_eq!(messages[3].payload, "buried");
