@@ -47,13 +47,13 @@ end
 
 -- Number and end (in room time) of the shopper's pass.
 local function pass_of(user)
-  local number = room and room.closed == 0 and call('ZSCORE', PASSES, user)
-  if number then return tonumber(number), tonumber(call('ZSCORE', EXPIRY, user)) end
+  local number = room and room.closed == 0 and score(PASSES, user)
+  if number then return tonumber(number), tonumber(score(EXPIRY, user)) end
 end
 
 local function has_pass(user, now)
-  local _, expires_at = pass_of(user)
-  return expires_at ~= nil and expires_at > now - room.stopped
+  local expires_at = room and room.closed == 0 and score(EXPIRY, user)
+  return expires_at and tonumber(expires_at) > now - room.stopped
 end
 
 -- Uses up the shopper's pass, if they hold one.
@@ -61,6 +61,8 @@ local function take_pass(user)
   if not pass_of(user) then return false end
   call('ZREM', PASSES, user)
   call('ZREM', EXPIRY, user)
+  note(PASSES, user, false)
+  note(EXPIRY, user, false)
   return true
 end
 
@@ -78,11 +80,12 @@ end
 
 -- The shopper's place.
 local function place_of(user)
-  return room and room.closed == 0 and read_place(call('HGET', PLACES, user)) or nil
+  return room and room.closed == 0 and read_place(field(PLACES, user)) or nil
 end
 
 local function save_place(user, place)
   call('HSET', PLACES, user, place_text(place))
+  note(PLACES, user, place_text(place))
 end
 
 local function number_of(user, place)
@@ -119,6 +122,7 @@ local function leave(user)
     call('ZREM', RETURNED, user)
   end
   call('HDEL', PLACES, user)
+  note(PLACES, user, false)
   return true
 end
 

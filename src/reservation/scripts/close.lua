@@ -16,6 +16,7 @@ if status ~= 'paid' then
   give_back(user, tonumber(quantity))
 end
 mark(user, order, status)
+write_gathered()
 save_ledger()
 if is_promo() then
   tell(standing(user))

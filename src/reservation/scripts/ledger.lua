@@ -23,7 +23,7 @@ local function is_over(now)
 end
 
 local function live_units(user)
-  return tonumber(call('HGET', LIVE, user) or 0)
+  return tonumber(field(LIVE, user) or 0)
 end
 
 local function may_order(user)
@@ -32,7 +32,7 @@ end
 
 -- An unsettled reservation: user, quantity, request, price, and the whole as text.
 local function pending_of(order)
-  local record = call('HGET', PENDING, order)
+  local record = field(PENDING, order)
   if not record then return nil end
   local user, quantity, request, price, text = string.match(record, '^(%S+) (%S+) (%S+) (%S+) (.*)$')
   return { user = user, quantity = tonumber(quantity), request = request, price = price, text = text }
@@ -41,19 +41,21 @@ end
 -- Only a pool with a limit, a promo's, remembers its shoppers.
 local function remember_last(user, order, status, reason, made_at)
   if ledger.per_user_limit then
-    call('HSET', LAST, user, table.concat({ order, status, reason or '-', made_at }, ' '))
+    local record = table.concat({ order, status, reason or '-', made_at }, ' ')
+    gather('HSET', LAST, user, record)
+    note(LAST, user, record)
   end
 end
 
 -- Order, status, reason (or nil) and time of the shopper's latest order.
 local function last_of(user)
-  local record = call('HGET', LAST, user)
+  local record = field(LAST, user)
   if not record then return nil end
   local order, status, reason, made_at = string.match(record, '^(%S+) (%S+) (%S+) (%S+)$')
   return order, status, reason ~= '-' and reason or nil, made_at
 end
 
--- Records an order's status if it is still the shopper's latest.
+-- Records an order's status if it is still the shopper's latest. Written with what else is gathered.
 local function mark(user, order, status, reason)
   local last, _, _, made_at = last_of(user)
   if last == order then remember_last(user, order, status, reason, made_at) end
@@ -63,6 +65,8 @@ end
 local function give_back(user, quantity)
   ledger.available = ledger.available + quantity
   if ledger.per_user_limit then
-    call('HSET', LIVE, user, int(math.max(live_units(user) - quantity, 0)))
+    local left = int(math.max(live_units(user) - quantity, 0))
+    call('HSET', LIVE, user, left)
+    note(LIVE, user, left)
   end
 end

@@ -2,5 +2,5 @@
 --
 -- ARGV  orders
 -- Returns {'ok'}
-for at = OWN, #ARGV do call('ZREM', UNLOGGED, ARGV[at]) end
+if #ARGV >= OWN then call('ZREM', UNLOGGED, unpack(ARGV, OWN)) end
 return { 'ok' }

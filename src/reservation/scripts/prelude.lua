@@ -57,6 +57,37 @@ local function this_run()
   return string.sub(info, from + 1, from + 40)
 end
 
+-- Fields of hashes and scores of sets, by key, that were read before they are wanted, so that those of a key become one
+-- command: a call costs far more than what it reads. Who then changes one says so.
+local learned = {}
+
+local function note(key, name, value)
+  learned[key] = learned[key] or {}
+  learned[key][name] = value
+end
+
+local function learn(verb, key, names)
+  if #names == 0 then return end
+  local values = call(verb, key, unpack(names))
+  for at, name in ipairs(names) do note(key, name, values[at]) end
+end
+
+local function recall(verb, key, name)
+  local value = learned[key] and learned[key][name]
+  if value == nil then value = call(verb, key, name) end
+  return value
+end
+
+-- A field of a hash; false if it has none of that name.
+local function field(key, name)
+  return recall('HGET', key, name)
+end
+
+-- The score of a member as text; false if it is none.
+local function score(key, member)
+  return recall('ZSCORE', key, member)
+end
+
 -- Writes that wait for `write_gathered`, so that those of a kind become one command. Nothing reads them before.
 local gathered, kinds = {}, {}
 

@@ -19,7 +19,7 @@ end
 -- The order that this request became before. What is older than the memory is forgotten for good, whatever clock comes next.
 local function repeated(name, now)
   ledger.requests_from = math.max(ledger.requests_from or -math.huge, now - ledger.request_memory)
-  local order, made_at = string.match(made[name] or call('HGET', REQUESTS, name) or '', '^(%S+) (%S+)$')
+  local order, made_at = string.match(made[name] or field(REQUESTS, name) or '', '^(%S+) (%S+)$')
   return order and tonumber(made_at) >= ledger.requests_from and order
 end
 
@@ -75,6 +75,18 @@ local function prune(most)
   if #old == 0 then return end
   call('HDEL', REQUESTS, unpack(old))
   call('ZREM', REQUEST_AGES, unpack(old))
+end
+
+-- What the checks ask of each order.
+do
+  local names, users = {}, {}
+  for at = OWN, #ARGV, FIELDS do
+    local _, request, user = unpack(ARGV, at, at + FIELDS - 1)
+    names[#names + 1], users[#users + 1] = user .. ':' .. request, user
+  end
+  learn('HMGET', REQUESTS, names)
+  if room and room.closed == 0 then learn('ZMSCORE', EXPIRY, users) end
+  if ledger.per_user_limit then learn('HMGET', LIVE, users) end
 end
 
 for at = OWN, #ARGV, FIELDS do

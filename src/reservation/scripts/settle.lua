@@ -7,8 +7,8 @@
 -- outcome, and where they stand in the promo.
 local FIELDS = 3
 local settled = { 'ok' }
--- Orders that this call has settled, and whether any shopper at all waits for "accepted".
-local is_done, some_deferred = {}, call('EXISTS', DEFERRED) == 1
+-- Reservations without a verdict, by order, and whether any shopper at all waits for "accepted".
+local unsettled, some_deferred = {}, call('EXISTS', DEFERRED) == 1
 
 local function tell_outcome(held, order, status, pay_before, reason)
   local user, price = bare(held.user), pay_before and held.price
@@ -18,7 +18,7 @@ local function tell_outcome(held, order, status, pay_before, reason)
 end
 
 local function settle(held, order, verdict, detail)
-  is_done[order] = true
+  unsettled[order] = nil
   gather('HDEL', PENDING, order)
   gather('ZREM', HELD, order)
   gather('ZREM', UNLOGGED, order)
@@ -37,9 +37,25 @@ local function settle(held, order, verdict, detail)
   end
 end
 
+-- What is asked of each order, and of its shopper.
+do
+  local orders, users = {}, {}
+  for at = OWN, #ARGV, FIELDS do orders[#orders + 1] = ARGV[at] end
+  learn('HMGET', PENDING, orders)
+  for _, order in ipairs(orders) do
+    unsettled[order] = pending_of(order)
+    if unsettled[order] then users[#users + 1] = unsettled[order].user end
+  end
+  if ledger.per_user_limit then learn('HMGET', LAST, users) end
+  if room and room.closed == 0 then
+    learn('ZMSCORE', PASSES, users)
+    learn('HMGET', PLACES, users)
+  end
+end
+
 for at = OWN, #ARGV, FIELDS do
   local order, verdict, detail = unpack(ARGV, at, at + FIELDS - 1)
-  local held = not is_done[order] and pending_of(order)
+  local held = unsettled[order]
   if held then
     settle(held, order, verdict, detail)
     local place = int((at - OWN) / FIELDS)
