@@ -23,7 +23,7 @@ pub enum On {
     Shop { engines: Engines, gateways: usize },
 }
 
-/// Gateways for 100,000 sockets, at 19,000 each.
+/// Gateways for 100,000 sockets, at 19,000 each and some room.
 const GATEWAYS_FOR_100_000: usize = 6;
 
 /// The short set, within five minutes.
@@ -45,7 +45,7 @@ pub fn quick(engines: Engines, gateways: usize) -> Vec<Step> {
         step(
             "orders",
             shop,
-            "orders --shoppers 10000 --duration-s 2 --warm-up-s 0.4 --connects-per-s 2000 --start-rate 800",
+            "orders --shoppers 18000 --duration-s 1.6 --warm-up-s 0.3 --connects-per-s 3000 --start-rate 1600",
         ),
         step(
             "soldout",
@@ -61,7 +61,8 @@ pub fn full(engines: Engines, gateways: usize, long_orders: u32) -> Vec<Step> {
     let shop = On::Shop { engines, gateways };
     let embedded = On::Shop { engines: Engines::Embedded, gateways: 1 };
     let wide = On::Shop { engines, gateways: GATEWAYS_FOR_100_000 };
-    let orders = "orders --shoppers 16000 --duration-s 4 --warm-up-s 1 --repeats 5 --connects-per-s 2000";
+    // Each shopper orders once, so their number and the time bound the rate that can be found.
+    let orders = "orders --shoppers 18000 --duration-s 1.6 --warm-up-s 0.3 --repeats 5 --connects-per-s 3000";
     let rounds = long_orders.div_ceil(16_000);
     let long = Step {
         share_of_orders: Some(0.6),
@@ -91,7 +92,7 @@ pub fn full(engines: Engines, gateways: usize, long_orders: u32) -> Vec<Step> {
         step(
             "crowd_19000",
             On::Shop { engines, gateways: 1 },
-            "crowd --sockets 19000 --sockets-per-worker 19000 --enter-per-s 2000",
+            "crowd --sockets 18800 --sockets-per-worker 18800 --enter-per-s 2000",
         ),
         step("crowd_100000", wide, "crowd --sockets 100000 --sockets-per-worker 17000 --enter-per-s 2000"),
         long,
