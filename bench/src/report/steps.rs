@@ -63,13 +63,13 @@ pub fn full(engines: Engines, gateways: usize, long_orders: u32) -> Vec<Step> {
     let wide = On::Shop { engines, gateways: GATEWAYS_FOR_100_000 };
     // Each shopper orders once, so their number and the time bound the rate that can be found.
     let orders = "orders --shoppers 18000 --duration-s 1.6 --warm-up-s 0.3 --repeats 5 --connects-per-s 3000";
-    let rounds = long_orders.div_ceil(16_000);
+    let rounds = long_orders.div_ceil(14_000);
     let long = Step {
         share_of_orders: Some(0.6),
         ..step(
             "orders_long",
             shop,
-            &format!("orders --shoppers 16000 --duration-s 8 --repeats {rounds} --connects-per-s 2000"),
+            &format!("orders --shoppers 18000 --duration-s 2.8 --repeats {rounds} --connects-per-s 3000"),
         )
     };
     vec![
@@ -90,7 +90,7 @@ pub fn full(engines: Engines, gateways: usize, long_orders: u32) -> Vec<Step> {
         ),
         step("crowd", shop, "crowd --sockets 1000"),
         step(
-            "crowd_19000",
+            "crowd_18800",
             On::Shop { engines, gateways: 1 },
             "crowd --sockets 18800 --sockets-per-worker 18800 --enter-per-s 2000",
         ),
