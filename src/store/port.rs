@@ -52,7 +52,10 @@ pub const MAX_USERS_AT_ONCE: usize = 1000;
 
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError>;
+    async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
+        let created = self.create_users(std::slice::from_ref(user), now).await?;
+        created.into_iter().next().ok_or_else(|| StoreError(sqlx::Error::RowNotFound).into())
+    }
     /// Creates all of these users, or none; at most [`MAX_USERS_AT_ONCE`]. They come back in ascending order of id.
     async fn create_users(&self, users: &[NewUser], now: Timestamp) -> Result<Vec<User>, CreateUserError>;
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;

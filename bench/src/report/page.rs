@@ -60,7 +60,8 @@ fn drawings(report: &Report) -> anyhow::Result<String> {
     let mut all = String::new();
     let rate = |name: &str, number: &str| found(name).and_then(|found| found.numbers.get(number)).copied();
     let bars: Vec<_> = [
-        ("usual design", rate("classic", "orders_per_s")),
+        ("usual design", rate("classic", "textbook_orders_per_s")),
+        ("the same with a short lock", rate("classic", "short_lock_orders_per_s")),
         ("orders over sockets", rate("orders", "rate_per_s")),
         ("batched inserts alone", rate("ceiling", "batched_orders_per_s")),
         ("sold-out refusals", rate("soldout", "rate_per_s")),

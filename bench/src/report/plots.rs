@@ -2,8 +2,8 @@
 
 use anyhow::anyhow;
 use plotters::{
-    chart::{ChartBuilder, SeriesLabelPosition},
-    coord::Shift,
+    chart::{ChartBuilder, ChartContext, SeriesLabelPosition},
+    coord::{CoordTranslate, Shift},
     drawing::{DrawingArea, IntoDrawingArea},
     element::{PathElement, Rectangle, Text},
     prelude::{Color, IntoFont, IntoLogRange, LineSeries, Palette, Palette99, SVGBackend},
@@ -42,19 +42,7 @@ pub fn latency(title: &str, lines: &[Line<'_>]) -> anyhow::Result<String> {
             .x_label_formatter(&percentile)
             .light_line_style(WHITE)
             .draw()?;
-        for (number, (name, points)) in lines.iter().enumerate() {
-            let color = Palette99::pick(number).to_rgba();
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-                .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE)
-            .draw()?;
-        Ok(())
+        draw_lines(&mut chart, &lines, SeriesLabelPosition::UpperLeft)
     })
 }
 
@@ -70,19 +58,7 @@ pub fn lines(title: &str, x: &str, y: &str, lines: &[Line<'_>]) -> anyhow::Resul
             .y_label_area_size(64)
             .build_cartesian_2d(0.0..widest, 0.0..highest * 1.1)?;
         chart.configure_mesh().x_desc(x).y_desc(y).light_line_style(WHITE).draw()?;
-        for (number, (name, points)) in lines.iter().enumerate() {
-            let color = Palette99::pick(number).to_rgba();
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-                .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE)
-            .draw()?;
-        Ok(())
+        draw_lines(&mut chart, lines, SeriesLabelPosition::LowerRight)
     })
 }
 
@@ -112,6 +88,23 @@ pub fn bars(title: &str, y: &str, bars: &[(&str, f64)]) -> anyhow::Result<String
         }
         Ok(())
     })
+}
+
+/// The lines, each in its color, and what they are called.
+fn draw_lines<'a, 'b: 'a, C: CoordTranslate<From = (f64, f64)>>(
+    chart: &mut ChartContext<'a, SVGBackend<'b>, C>,
+    lines: &[Line<'_>],
+    names_at: SeriesLabelPosition,
+) -> Result<(), Box<dyn std::error::Error>> {
+    for (number, (name, points)) in lines.iter().enumerate() {
+        let color = Palette99::pick(number).to_rgba();
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    }
+    chart.configure_series_labels().position(names_at).background_style(WHITE).draw()?;
+    Ok(())
 }
 
 fn draw(

@@ -15,10 +15,6 @@ use crate::{
 #[async_trait]
 impl UserStore for MysqlStore {
     /// Not made again after an unknown COMMIT: the address might be taken by this very call.
-    async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
-        self.shop.once(|on, _| Box::pin(insert_user(on, user, now))).await
-    }
-
     async fn create_users(&self, users: &[NewUser], now: Timestamp) -> Result<Vec<User>, CreateUserError> {
         self.shop.once(|on, _| Box::pin(insert_users(on, users, now))).await
     }
@@ -33,33 +29,6 @@ impl UserStore for MysqlStore {
 
     async fn rename_user(&self, id: UserId, display_name: &str) -> Result<Option<User>, StoreError> {
         self.shop.repeatable(|on, _| Box::pin(rename(on, id, display_name))).await
-    }
-}
-
-async fn insert_user(
-    connection: &mut MySqlConnection,
-    user: &NewUser,
-    now: Timestamp,
-) -> Result<User, CreateUserError> {
-    let inserted = sqlx::query(
-        "INSERT INTO users (email, password_hash, display_name, role, created_at) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(&user.email)
-    .bind(&user.password_hash)
-    .bind(&user.display_name)
-    .bind(role_word(user.role))
-    .bind(now.as_millis())
-    .execute(&mut *connection)
-    .await;
-    match inserted {
-        Ok(done) => {
-            let id = super::id(done.last_insert_id())?;
-            let created = select_user(connection, UserId(id)).await?;
-            Ok(created.ok_or(StoreError(sqlx::Error::RowNotFound))?)
-        }
-        // The address is the only unique column besides the generated id.
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(CreateUserError::EmailTaken),
-        Err(error) => Err(StoreError(error).into()),
     }
 }
 
@@ -84,6 +53,7 @@ async fn insert_users(
     });
     match insert.build().execute(&mut *connection).await {
         Ok(_) => {}
+        // The address is the only unique column besides the generated id.
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             return Err(CreateUserError::EmailTaken);
         }

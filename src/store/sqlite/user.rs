@@ -14,12 +14,6 @@ use crate::{
 
 #[async_trait]
 impl UserStore for SqliteStore {
-    async fn create_user(&self, user: &NewUser, now: Timestamp) -> Result<User, CreateUserError> {
-        let _turn = self.turn().await?;
-        let mut connection = self.writer().acquire().await.map_err(StoreError)?;
-        insert_user(&mut connection, user, now).await
-    }
-
     async fn create_users(&self, users: &[NewUser], now: Timestamp) -> Result<Vec<User>, CreateUserError> {
         let _turn = self.turn().await?;
         let mut tx = self.writer().begin().await.map_err(StoreError)?;
