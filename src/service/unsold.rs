@@ -187,8 +187,7 @@ impl Unsold {
     /// Whether nothing of the promo can come back any more. Asked in this order, an order that lapses meanwhile is seen
     /// by the second question if it was missed by the first.
     async fn is_settled(&self, id: PromoId, ledger: &Snapshot) -> Result<bool, StoreError> {
-        let unsettled = self.promos.unsettled_promos().await?;
-        if ledger.pending > 0 || unsettled.iter().any(|promo| promo.id == id) {
+        if ledger.pending > 0 || self.orders.has_unpaid(id).await? {
             return Ok(false);
         }
         let row = self.orders.pool(PoolId::Promo(id)).await?;

@@ -204,6 +204,8 @@ pub trait OrderStore: Send + Sync {
     async fn cancel(&self, user: UserId, id: OrderId) -> Result<Order, CloseError>;
     /// Expires at most `limit` posted orders whose payment window is over; returns how many it found.
     async fn expire_due(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError>;
+    /// Whether an order of the promo still awaits its payment.
+    async fn has_unpaid(&self, promo: PromoId) -> Result<bool, StoreError>;
 
     /// The oldest closings the ledger has not heard of, at most `limit`.
     async fn outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;

@@ -2,7 +2,7 @@
 
 use super::{NOW, Store, WINDOW, nobody, of_promo, posted, posted_order, promo, shopper, units};
 use crate::{
-    domain::{Order, OrderId, OrderStatus, PoolId, Timestamp},
+    domain::{Order, OrderId, OrderStatus, PoolId, PromoId, PromoStage, Timestamp},
     reservation::port::Closing,
     store::port::CloseError,
 };
@@ -123,6 +123,25 @@ pub(crate) async fn orders_are_their_shoppers_own_and_newest_first(one: &dyn Sto
     assert!(refused_as(&one.pay(ann, third, NOW).await, OrderStatus::Rejected));
     assert_eq!(news(one).await, []);
     one.ping().await.unwrap();
+}
+
+pub(crate) async fn an_ended_promo_is_settled_once_nothing_is_unpaid(one: &dyn Store, two: &dyn Store) {
+    let (sold, unsold, live) = (promo(one, 2).await, promo(one, 2).await, promo(one, 2).await);
+    let (first, second) = (posted_order(one, &sold, 1).await, posted_order(one, &sold, 1).await);
+    posted_order(one, &live, 1).await;
+    for promo in [&sold, &unsold] {
+        one.set_stage(promo.id, &[PromoStage::Published], PromoStage::Ended).await.unwrap();
+    }
+    let unsettled = async || -> Vec<PromoId> {
+        two.unsettled_promos().await.unwrap().into_iter().map(|promo| promo.id).collect()
+    };
+    assert_eq!(unsettled().await, [sold.id]);
+    assert!(two.has_unpaid(sold.id).await.unwrap() && !two.has_unpaid(unsold.id).await.unwrap());
+    one.pay(first.user_id, first.id, NOW).await.unwrap();
+    assert_eq!(unsettled().await, [sold.id]);
+    one.cancel(second.user_id, second.id).await.unwrap();
+    assert_eq!(unsettled().await, []);
+    assert!(!two.has_unpaid(sold.id).await.unwrap());
 }
 
 pub(crate) async fn the_outbox_forgets_what_is_done(one: &dyn Store, _: &dyn Store) {

@@ -52,6 +52,7 @@ macro_rules! conformance {
             closings: expiry_takes_the_due_and_no_more_than_asked,
             closings: an_order_is_closed_once_whoever_comes_first,
             closings: orders_are_their_shoppers_own_and_newest_first,
+            closings: an_ended_promo_is_settled_once_nothing_is_unpaid,
             closings: the_outbox_forgets_what_is_done,
             epochs: an_epoch_begins_once,
             epochs: a_new_epoch_knows_what_is_written_and_voids_what_comes_late,

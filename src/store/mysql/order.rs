@@ -10,7 +10,7 @@ use super::{
     item::{lock_pool, lock_pools},
 };
 use crate::{
-    domain::{Epoch, Order, OrderId, PoolId, Timestamp, UserId},
+    domain::{Epoch, Order, OrderId, PoolId, PromoId, Timestamp, UserId},
     reservation::port::{Closing, OpeningOrder, Reservation},
     store::{
         decide::decide,
@@ -61,6 +61,10 @@ impl OrderStore for MysqlStore {
             return Ok(0);
         }
         self.writer.repeatable(|on, _| Box::pin(expire(on, &due))).await
+    }
+
+    async fn has_unpaid(&self, promo: PromoId) -> Result<bool, StoreError> {
+        self.shop.read(|on, _| Box::pin(any_unpaid(on, promo))).await
     }
 
     async fn outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
@@ -221,6 +225,17 @@ async fn expire(connection: &mut MySqlConnection, due: &[Closed]) -> Result<usiz
     let due = closing::lock_posted(connection, due).await?;
     closing::close(connection, &due, Closing::Expired, None).await?;
     Ok(due.len())
+}
+
+/// By old statistics the server may prefer to read the whole table, so it is told not to.
+async fn any_unpaid(connection: &mut MySqlConnection, promo: PromoId) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM orders FORCE INDEX (orders_by_promo) WHERE promo_id = ? AND status = 'awaiting_payment' LIMIT 1",
+    )
+    .bind(promo.0)
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.is_some())
 }
 
 async fn select_outbox(connection: &mut MySqlConnection, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {

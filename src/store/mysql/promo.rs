@@ -44,7 +44,7 @@ impl PromoStore for MysqlStore {
     }
 
     async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
-        let sql = include_str!("../sql/unsettled_promos.sql");
+        let sql = include_str!("sql/unsettled_promos.sql");
         self.shop.read(|on, _| Box::pin(select_all(on, sql))).await
     }
 

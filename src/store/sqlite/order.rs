@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::{SqliteStore, item::select_pool};
 use crate::{
-    domain::{Epoch, Order, OrderId, PoolId, Timestamp, UserId},
+    domain::{Epoch, Order, OrderId, PoolId, PromoId, Timestamp, UserId},
     reservation::port::{Closing, OpeningOrder, Reservation},
     store::{
         decide::decide,
@@ -86,6 +86,16 @@ impl OrderStore for SqliteStore {
         closing::close(&mut tx, &due, Closing::Expired, None).await?;
         tx.commit().await?;
         Ok(due.len())
+    }
+
+    async fn has_unpaid(&self, promo: PromoId) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM orders WHERE promo_id = ? AND status = 'awaiting_payment' LIMIT 1",
+        )
+        .bind(promo.0)
+        .fetch_optional(self.reader())
+        .await?;
+        Ok(found.is_some())
     }
 
     async fn outbox(&self, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {

@@ -72,7 +72,7 @@ impl PromoStore for SqliteStore {
     }
 
     async fn unsettled_promos(&self) -> Result<Vec<Promo>, StoreError> {
-        let sql = include_str!("../sql/unsettled_promos.sql");
+        let sql = include_str!("sql/unsettled_promos.sql");
         decode(sqlx::query_as(sql).fetch_all(self.reader()).await?)
     }
 
