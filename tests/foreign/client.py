@@ -131,7 +131,9 @@ class World:
             try:
                 c.request(method, path, body=data, headers=headers)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # refused before it was all sent: the answer may be there
+                if c.sock is None:
+                    raise  # the gateway died before there was a connection
+                # Refused before it was all sent: the answer may be there.
             r = c.getresponse()
             a = Answer(r.status, r.headers, r.read())
         finally:
